@@ -1,0 +1,63 @@
+# From a bare checkout: Python 3.11 or newer and make are all that is needed.
+#   make demo    run the main pipeline to its end, answering at the terminal
+#   make test    every test but the wide ones (`make test-all` has those too, with coverage)
+
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$python; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check format dev bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo 'make check   lint and types'
+	@echo 'make format  let ruff rewrite what it can'
+	@echo 'make dev     the environment with everything, in $(VENV)'
+	@echo 'make bench   the measures, one JSON line each'
+
+demo: $(VENV)/.local
+	$(BIN)/python -m workflows.demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(JOBS) -m '' --cov $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+dev: $(VENV)/.dev
+	@echo 'Ready: . $(BIN)/activate'
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .ruff_cache .temporal-hitl
+
+# A stamp is newer than what it was installed from, so a second call installs nothing.
+$(VENV)/.created:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed and none was found on PATH;' \
+		'install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.local: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) install -e '.[local]' -c constraints.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) install -e '.[all,dev]' -c constraints.txt
+	@touch $@ $(VENV)/.local

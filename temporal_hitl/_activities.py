@@ -1,0 +1,233 @@
+"""Everything that touches the outside: runs the author's functions as activities, and looks plans
+up.
+
+Owns how a function is called (by which arguments, in a thread or on the loop), how what it returns
+becomes data, and under which names its failures cross Temporal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic_core import PydanticSerializationError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, CancelledError
+
+from temporal_hitl._calls import PLAN_ACTIVITY, ActivityCall, ActivityResult
+from temporal_hitl._source import is_async, qualified_name, source_digest
+from temporal_hitl.errors import HitlError
+from temporal_hitl.plan import LIVENESS, Registry
+from temporal_hitl.primitives import Executor, Node
+from temporal_hitl.run import StepOutput
+
+BEAT_SECONDS = LIVENESS.total_seconds() / 3
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+@dataclass
+class RunContext:
+    """What an executor that has a parameter `run_context` is told about its run."""
+
+    run_id: str
+    path: str
+    session_id: str
+    user_id: str | None
+    attempt: int
+    """From 1; above 1, an earlier execution failed or its worker died."""
+    session_state: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def activities_of(registry: Registry) -> list[Callable[..., Any]]:
+    """Return one activity per function that the registry serves, and the plan lookup."""
+
+    @activity.defn(name=PLAN_ACTIVITY)
+    async def plan(name: str) -> dict[str, Any]:
+        return registry.plan(name).model_dump(mode="json")
+
+    return [plan, *(_activity(registry, name) for name in registry.activities)]
+
+
+def _activity(registry: Registry, name: str) -> Callable[..., Any]:
+    # The function is looked up when it is called: a redefinition in the same process replaces it.
+    def in_thread(data: dict[str, Any]) -> dict[str, Any]:
+        with _Execution(registry, name, data) as execution, _beating():
+            return execution.finish(execution.function(*execution.args, **execution.kwargs))
+
+    async def on_loop(data: dict[str, Any]) -> dict[str, Any]:
+        with _Execution(registry, name, data) as execution:
+            async with _beating_on_loop():
+                return execution.finish(
+                    await execution.function(*execution.args, **execution.kwargs)
+                )
+
+    return activity.defn(name=name)(on_loop if is_async(registry.function(name)) else in_thread)
+
+
+class _Execution:
+    """One execution of an author's function: its arguments before, its result as data after."""
+
+    def __init__(self, registry: Registry, name: str, data: dict[str, Any]) -> None:
+        self._call = call = ActivityCall.from_wire(data)
+        self.function = registry.function(name)
+        self._state: dict[str, Any] = call.session_state
+        self._before = {key: _frozen(value) for key, value in self._state.items()}
+        offered = _offered(call, self._state, registry.choices(name))
+        self.args, self.kwargs = _arguments(self.function, call, offered)
+
+    def __enter__(self) -> _Execution:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, CancelledError):
+            raise _as_failure(error) from error
+
+    def finish(self, returned: Any) -> dict[str, Any]:
+        call = self._call
+        output = _output(call, returned) if call.role == "executor" else None
+        changed = {
+            key: value
+            for key, value in self._state.items()
+            if self._before.get(key) != _frozen(value)
+        }
+        return ActivityResult(
+            digest=source_digest(self.function),
+            function=qualified_name(self.function),
+            output=output,
+            value=None if call.role == "executor" else _value(call, returned),
+            state_changes=_as_json(changed, f"{call.path}: session_state"),
+            state_removed=[key for key in self._before if key not in self._state],
+        ).to_wire()
+
+
+def _frozen(value: Any) -> str:
+    return _JSON.dump_json(value, fallback=repr).decode()
+
+
+def _offered(
+    call: ActivityCall, state: dict[str, Any], choices: Sequence[Node]
+) -> Mapping[str, Any]:
+    info = activity.info()
+    context = RunContext(
+        run_id=info.workflow_id or "",
+        path=call.path,
+        session_id=call.session_id,
+        user_id=call.user_id,
+        attempt=info.attempt,
+        session_state=state,
+    )
+    return {"session_state": state, "run_context": context, "step_choices": list(choices)}
+
+
+def _arguments(
+    function: Executor, call: ActivityCall, offered: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    first: list[Any] = [call.outputs] if call.role == "end_condition" else [call.step_input]
+    if call.role == "should_continue":
+        first.append(call.step_input.iteration)
+    parameters = inspect.signature(function).parameters.values()
+    positional = [
+        each
+        for each in parameters
+        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    room = [each for each in positional if each.name not in offered]
+    starred = any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    args = first if starred else first[: len(room)]
+    return args, {each.name: offered[each.name] for each in parameters if each.name in offered}
+
+
+def _output(call: ActivityCall, returned: Any) -> StepOutput:
+    output = returned if isinstance(returned, StepOutput) else StepOutput(content=returned)
+    content = _as_json(output.content, call.path)
+    return output.model_copy(update={"content": content, "step_name": call.name, "path": call.path})
+
+
+def _value(call: ActivityCall, returned: Any) -> Any:
+    if call.role != "selector":
+        return bool(returned)
+    several = isinstance(returned, (list, tuple))
+    chosen = cast(list[Any], returned if several else [] if returned is None else [returned])
+    return [each if isinstance(each, str) else getattr(each, "name", repr(each)) for each in chosen]
+
+
+def _as_json(value: Any, where: str) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    try:
+        return _JSON.dump_python(value, mode="json")
+    except PydanticSerializationError as error:
+        raise ApplicationError(
+            f"{where} returned what JSON cannot hold ({error}); return text, numbers, lists, dicts,"
+            " dataclasses or Pydantic models",
+            type="temporal_hitl.NotJson",
+            non_retryable=True,
+        ) from None
+
+
+def _as_failure(error: Exception) -> ApplicationError:
+    # Never the bare name: `NotFoundError` without a module can then only be the SDK's "no such
+    # activity".
+    attempt = {"attempt": activity.info().attempt}
+    if isinstance(error, ApplicationError):
+        kind = error.type or "temporalio.exceptions.ApplicationError"
+        return ApplicationError(
+            error.message,
+            attempt,
+            *error.details,
+            type=kind if "." in kind else f"application.{kind}",
+            non_retryable=error.non_retryable,
+            next_retry_delay=error.next_retry_delay,
+            category=error.category,
+        )
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    return ApplicationError(
+        str(error), attempt, type=kind, non_retryable=isinstance(error, HitlError)
+    )
+
+
+# A worker that dies is noticed by its silence. Steps with a heartbeat of their own are left alone.
+
+
+@contextlib.contextmanager
+def _beating() -> Generator[None]:
+    if activity.info().heartbeat_timeout != LIVENESS:
+        yield
+        return
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(BEAT_SECONDS):
+            activity.heartbeat()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+@contextlib.asynccontextmanager
+async def _beating_on_loop() -> AsyncGenerator[None]:
+    if activity.info().heartbeat_timeout != LIVENESS:
+        yield
+        return
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            activity.heartbeat()
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -1,0 +1,98 @@
+"""Runs the author's functions as activities, from inside a run.
+
+Owns the options that an activity is scheduled with, and the words in which its failure is told.
+Knows nothing of what a call is for.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, NoReturn, cast
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from temporal_hitl._calls import ActivityCall, ActivityResult
+from temporal_hitl.plan import LIVENESS, Call, Retry
+
+
+class StepFailed(Exception):
+    """An activity failed for good: `kind` is the exception's qualified name."""
+
+    def __init__(self, path: str, kind: str, message: str, attempts: int | None = None) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path, self.kind, self.message, self.attempts = path, kind, message, attempts
+
+
+class Caller:
+    """Calls functions by activity type, and knows which calls are on their way."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, None] = {}
+
+    @property
+    def running(self) -> list[str]:
+        """The activity ids of the calls on their way: the paths of the nodes that work."""
+        return list(self._running)
+
+    async def call(self, call: Call, asked: ActivityCall) -> ActivityResult:
+        """Return what the function gave back; raises `StepFailed` after its last attempt."""
+        activity_id = asked.path if asked.role == "executor" else f"{asked.path}.{asked.role}"
+        self._running[activity_id] = None
+        try:
+            done = await workflow.execute_activity(
+                call.activity,
+                asked.to_wire(),
+                activity_id=activity_id,
+                task_queue=call.task_queue,
+                result_type=dict[str, Any],
+                start_to_close_timeout=timedelta(seconds=call.start_to_close),
+                schedule_to_close_timeout=_span(call.schedule_to_close),
+                heartbeat_timeout=_span(call.heartbeat) or LIVENESS,
+                retry_policy=_retry_policy(call.retry),
+                summary=_summary(asked),
+            )
+        except ActivityError as error:
+            _raise_failure(activity_id, error)
+        finally:
+            del self._running[activity_id]
+        return ActivityResult.from_wire(done)
+
+
+def _raise_failure(path: str, error: ActivityError) -> NoReturn:
+    if is_cancelled_exception(error):
+        raise error
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        raise StepFailed(path, cause.type or "unknown", cause.message, _attempts(cause)) from error
+    kind = f"temporalio.exceptions.{type(cause).__name__}"
+    raise StepFailed(path, kind, str(cause or error)) from error
+
+
+def _attempts(cause: ApplicationError) -> int | None:
+    first = cause.details[0] if cause.details else None
+    return cast(dict[str, Any], first).get("attempt") if isinstance(first, dict) else None
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _retry_policy(retry: Retry) -> RetryPolicy:
+    # Exceptions cross under qualified names; an author may write them bare.
+    bare = [name for name in retry.non_retryable if "." not in name]
+    qualified = [f"{module}.{name}" for name in bare for module in ("builtins", "application")]
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=retry.initial_interval),
+        backoff_coefficient=retry.backoff_coefficient,
+        maximum_interval=_span(retry.maximum_interval),
+        maximum_attempts=retry.maximum_attempts,
+        non_retryable_error_types=[*retry.non_retryable, *qualified],
+    )
+
+
+def _summary(asked: ActivityCall) -> str:
+    role = "" if asked.role == "executor" else f", {asked.role.replace('_', ' ')}"
+    iteration = asked.step_input.iteration
+    return f"{asked.name}{role}" + (f", iteration {iteration}" if iteration else "")

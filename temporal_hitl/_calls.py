@@ -1,0 +1,57 @@
+"""What crosses between a run and its activities, as frozen data.
+
+Both sides hand over plain JSON (`to_wire`, `from_wire`), so that any data converter that a user has
+will do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from temporal_hitl.run import StepInput, StepOutput
+
+PLAN_ACTIVITY = "temporal_hitl.plan"
+
+Role = Literal["executor", "evaluator", "selector", "end_condition", "should_continue"]
+
+
+class _Crossing(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_wire(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_wire(cls, data: Any) -> Self:
+        return cls.model_validate(data)
+
+
+class ActivityCall(_Crossing):
+    """What an activity is given: the author's arguments, and the source that the plan expects."""
+
+    role: Role
+    path: str
+    name: str
+    digest: str
+    step_input: StepInput = StepInput()
+    session_state: dict[str, Any] = {}
+    session_id: str = ""
+    user_id: str | None = None
+    outputs: list[StepOutput] = []
+    """For an `end_condition`: the iteration's outputs."""
+
+
+class ActivityResult(_Crossing):
+    """What an activity gives back."""
+
+    digest: str
+    """Of the source that ran."""
+    function: str
+    output: StepOutput | None = None
+    """An executor's product."""
+    value: Any = None
+    """A predicate's bool, a selector's names."""
+    state_changes: dict[str, Any] = {}
+    state_removed: list[str] = []

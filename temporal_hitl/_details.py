@@ -1,0 +1,112 @@
+"""What a run shows of its open requirements to an operator: Markdown for the Web UI, a memo for the
+list.
+
+Owns the texts and the `temporal` commands in them. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio.workflow import Info
+
+from temporal_hitl.requirements import (
+    AnyRequirement,
+    Confirmation,
+    ErrorDecision,
+    IterationReview,
+    OutputReview,
+    Route,
+    ToolConfirmation,
+    ToolExecution,
+)
+
+SHOWN = 20
+"""How many requirements the details spell out; the query has them all."""
+
+
+def memo(requirements: Sequence[AnyRequirement], rows: int) -> dict[str, Any]:
+    """Return the open requirements in short form: what a list of all runs shows of this one."""
+    return {"count": len(requirements), "rows": [_row(each) for each in requirements[:rows]]}
+
+
+def _row(requirement: AnyRequirement) -> dict[str, Any]:
+    kept = {"id", "kind", "path", "name", "message", "created_at", "deadline"}
+    return requirement.model_dump(mode="json", include=kept)
+
+
+def command(info: Info, door: str, *texts: str) -> str:
+    """Return the `temporal` command that answers by update with plain texts."""
+    return _command(info, door, *texts)
+
+
+def _command(info: Info, door: str, *inputs: Any) -> str:
+    parts = ["temporal", "workflow", "update", "execute"]
+    if info.namespace != "default":
+        parts += ["--namespace", info.namespace]
+    parts += ["--workflow-id", info.workflow_id, "--name", door]
+    for each in inputs:
+        parts += ["--input", json.dumps(each, ensure_ascii=False)]
+    return shlex.join(parts)
+
+
+def markdown(requirements: Sequence[AnyRequirement], notes: Sequence[str], info: Info) -> str:
+    """Return the run's current details: what it waits for, how to answer, what else was."""
+    parts = [_one(each, info) for each in requirements[:SHOWN]]
+    if len(requirements) > SHOWN:
+        parts.append(
+            f"and {len(requirements) - SHOWN} more: `temporal workflow query --type requirements`"
+        )
+    if not requirements:
+        parts.append("Waits for nobody.")
+    if notes:
+        parts.append("\n".join(f"- {note}" for note in notes[-SHOWN:]))
+    return "\n\n".join(parts)
+
+
+def _one(requirement: AnyRequirement, info: Info) -> str:
+    since = requirement.created_at.isoformat(timespec="seconds")
+    lines = [
+        f"### Waits for a person: {requirement.message}",
+        f"`{requirement.id}` ({requirement.kind}), since {since}",
+    ]
+    if requirement.deadline is not None and requirement.on_timeout is not None:
+        until = requirement.deadline.isoformat(timespec="seconds")
+        lines[-1] += f"; at {until} the deadline acts: {requirement.on_timeout.value}"
+    return "\n\n".join([*lines, "```sh\n" + "\n".join(_answers(requirement, info)) + "\n```"])
+
+
+def _answers(requirement: AnyRequirement, info: Info) -> list[str]:
+    key = requirement.id
+    match requirement:
+        case Confirmation():
+            return [_command(info, "confirm", key), _command(info, "reject", key, "why")]
+        case OutputReview() | IterationReview():
+            edit = {"requirement_id": key, "action": "edit", "output": "..."}
+            answers = [_command(info, "confirm", key), _command(info, "reject", key, "feedback")]
+            return [*answers, _command(info, "resolve", edit)]
+        case Route(choices=choices):
+            first = {"requirement_id": key, "action": "select", "choices": [choices[0]]}
+            return [
+                f"# one of {', '.join(choices)}",
+                _command(info, "resolve", first),
+                _command(info, "reject", key),
+            ]
+        case ToolConfirmation():
+            return [_command(info, "confirm", key), _command(info, "reject", key, "why")]
+        case ToolExecution():
+            report = {"requirement_id": key, "action": "report", "result": "..."}
+            return [_command(info, "resolve", report), _command(info, "reject", key, "why")]
+        case ErrorDecision():
+            return [
+                _command(info, "resolve", {"requirement_id": key, "action": each})
+                for each in ("retry", "skip")
+            ]
+        case _:
+            names = requirement.form.get("properties", {})
+            values = {name: "..." for name in names} if isinstance(names, dict) else {}
+            answer = {"requirement_id": key, "action": "answer", "values": values}
+            return [_command(info, "resolve", answer), _command(info, "reject", key, "why")]

@@ -1,0 +1,140 @@
+"""The doors into a run: its updates, signals and query, all ending in the one ledger.
+
+Owns the handlers' names and the care that Temporal asks of them: a typed handler that is called
+with no or two inputs wedges a run for ever, and so does one that raises anything but an
+`ApplicationError`.
+"""
+
+# temporalio's own signatures hold bare Callables and TypeVars.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from temporal_hitl import _details
+from temporal_hitl._ledger import Ledger
+from temporal_hitl.errors import (
+    DefinitionError,
+    HitlError,
+    MalformedResolution,
+    ResolutionError,
+    wire_type,
+)
+from temporal_hitl.requirements import Channel
+
+DOORS = ("resolve", "confirm", "reject")
+REQUIREMENTS = "requirements"
+
+R = TypeVar("R")
+
+
+class Doors:
+    """Lets resolutions into `ledger`; tells what counted and what did not."""
+
+    def __init__(
+        self, ledger: Ledger, closed: Callable[[], None], refused: Callable[[], None]
+    ) -> None:
+        self._ledger = ledger
+        self._closed = closed
+        self._refused = refused
+
+    def open(self) -> None:
+        """Register the handlers; fails the run where its class has one of their names."""
+        taken = [
+            door
+            for door in DOORS
+            if workflow.get_update_handler(door) or workflow.get_signal_handler(door)
+        ]
+        taken += [REQUIREMENTS] if workflow.get_query_handler(REQUIREMENTS) else []
+        if taken:
+            raise as_failure(
+                DefinitionError(
+                    f"{workflow.info().workflow_type} has a handler named {taken[0]!r} already,"
+                    " which the gate needs; rename it (and construct one gate only)"
+                )
+            )
+        for door in DOORS:
+            workflow.set_update_handler(
+                door, self._on_update(door), validator=self._validator(door)
+            )
+            workflow.set_signal_handler(door, self._on_signal(door))
+        workflow.set_query_handler(REQUIREMENTS, self._on_query)
+
+    def _on_update(self, door: str) -> Callable[..., Any]:
+        return lambda *args: over_wire(lambda: self._decide(door, args, Channel.update))
+
+    def _validator(self, door: str) -> Callable[..., None]:
+        def validate(*args: Any) -> None:
+            over_wire(lambda: self._ledger.check(self._read(door, args)[0]))
+
+        return validate
+
+    def _on_signal(self, door: str) -> Callable[..., None]:
+        def handle(*args: Any) -> None:
+            # A signal handler that raises fails the run, or wedges it for ever.
+            try:
+                self._decide(door, args, Channel.signal)
+            except ResolutionError as refused:
+                self._refuse(door, args, refused)
+            except Exception as error:
+                self._refuse(door, args, MalformedResolution(f"cannot be read: {error!r}"))
+
+        return handle
+
+    def _on_query(self, *args: Any) -> dict[str, Any]:
+        ledger = self._ledger
+        told = {
+            "open": [each.model_dump(mode="json") for each in ledger.open.values()],
+            "refused": [each.model_dump(mode="json") for each in ledger.refusals],
+        }
+        if args and args[0]:
+            told["resolved"] = [each.model_dump(mode="json") for each in ledger.records.values()]
+        return told
+
+    def _decide(self, door: str, args: Sequence[Any], channel: Channel) -> Any:
+        data, several = self._read(door, args)
+        open_before = len(self._ledger.open)
+        records = self._ledger.decide(data, channel, workflow.now())
+        if len(self._ledger.open) < open_before:
+            self._closed()
+        told = [record.model_dump(mode="json") for record in records]
+        return told if several else told[0]
+
+    def _refuse(self, door: str, args: Sequence[Any], reason: ResolutionError) -> None:
+        self._ledger.refuse(door, args, reason, workflow.now())
+        self._refused()
+
+    def _read(self, door: str, args: Sequence[Any]) -> tuple[list[Any], bool]:
+        if door != "resolve":
+            info = workflow.info()
+            paste = [_details.command(info, door, key) for key in list(self._ledger.open)[:5]]
+            return [self._ledger.shorthand(door, args, paste)], False
+        if len(args) != 1:
+            raise MalformedResolution(
+                f"'resolve' takes one resolution, or one list of them; it got {len(args)} inputs."
+                ' Write {"requirement_id": "...", "action": "confirm"}'
+            )
+        if isinstance(args[0], list):
+            return cast(list[Any], args[0]), True
+        return [args[0]], False
+
+
+def over_wire(act: Callable[[], R]) -> R:
+    """Return what `act` returns; a refusal of ours becomes the update's, with its record."""
+    try:
+        return act()
+    except ResolutionError as error:
+        details = () if error.record is None else (error.record,)
+        raise ApplicationError(
+            str(error), *details, type=wire_type(error), non_retryable=True
+        ) from None
+
+
+def as_failure(error: HitlError) -> ApplicationError:
+    """Return `error` as what ends a run, instead of failing its task again and again."""
+    return ApplicationError(str(error), type=wire_type(error), non_retryable=True)

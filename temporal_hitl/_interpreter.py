@@ -1,0 +1,373 @@
+"""Walks a plan: one short method per node kind, deterministic, and nothing of the author's inside.
+
+Owns the semantics of the primitives: what runs next, what it is given, and what its result means.
+Every function of the author's runs as an activity; every question to a person goes through the
+gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from temporal_hitl._caller import Caller, StepFailed
+from temporal_hitl._calls import PLAN_ACTIVITY, ActivityCall, ActivityResult
+from temporal_hitl._scope import Scope, container_output
+from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChanged, StateConflict
+from temporal_hitl.plan import (
+    AnyPlan,
+    Call,
+    ConditionPlan,
+    LoopPlan,
+    ParallelPlan,
+    Plan,
+    RouterPlan,
+    StepPlan,
+    StepsPlan,
+)
+from temporal_hitl.requirements import Confirmation, ResolutionRecord
+from temporal_hitl.review import OnError, OnReject, OnTimeout
+from temporal_hitl.run import (
+    RunOptions,
+    RunStatus,
+    StepInput,
+    StepOutput,
+    WorkflowRunOutput,
+    one_result,
+)
+from temporal_hitl.workflow import Gate
+
+EVENTS_KEPT = 200
+
+
+class RunCancelled(Exception):
+    """A person, a deadline or the author's policy ended the run early."""
+
+
+class Interpreter:
+    """Walks one run's plan, and can tell at any time how the run stands."""
+
+    def __init__(self, gate: Gate, run_input: Any, options: RunOptions) -> None:
+        self._gate = gate
+        self._input = run_input
+        self._options = options
+        self._state = dict(options.session_state)
+        self._results: list[StepOutput] = []
+        self._caller = Caller()
+        self._events: list[AnyEvent] = []
+        self._content: Any = None
+
+    async def run(self) -> dict[str, Any]:
+        """Walk the plan to its end, and return the run's output as JSON data."""
+        plan = await self._plan()
+        try:
+            await self._walk_all(plan.children, Scope("", self._input, self._state), self._results)
+        except RunCancelled as cancelled:
+            return self.output(RunStatus.cancelled, str(cancelled)).model_dump(mode="json")
+        except StepFailed as failed:
+            told = self.output(RunStatus.error, str(failed), failed.kind).model_dump(mode="json")
+            raise ApplicationError(
+                str(failed), told, type=failed.kind, non_retryable=True
+            ) from None
+        return self.output(RunStatus.completed).model_dump(mode="json")
+
+    async def _plan(self) -> Plan:
+        name = workflow.info().workflow_type
+        found = await workflow.execute_local_activity(
+            PLAN_ACTIVITY,
+            name,
+            start_to_close_timeout=timedelta(seconds=30),
+            result_type=dict[str, Any],
+        )
+        return Plan.model_validate(found)
+
+    def output(
+        self,
+        status: RunStatus | None = None,
+        error: str | None = None,
+        error_type: str | None = None,
+    ) -> WorkflowRunOutput:
+        """Return the run as it stands, or as it ended where `status` says so."""
+        info = workflow.info()
+        waiting = RunStatus.paused if self._gate.open else RunStatus.running
+        return WorkflowRunOutput(
+            run_id=info.workflow_id,
+            execution_id=info.run_id,
+            workflow_name=info.workflow_type,
+            session_id=self._session_id,
+            user_id=self._options.user_id,
+            status=status or waiting,
+            input=self._input,
+            content=one_result(self._results),
+            step_results=self._results,
+            requirements=self._gate.open,
+            resolutions=self._gate.records,
+            refused=self._gate.refused,
+            running=self._caller.running,
+            events=self._events,
+            session_state=self._state,
+            error=error,
+            error_type=error_type,
+            started_at=info.workflow_start_time,
+        )
+
+    @property
+    def _session_id(self) -> str:
+        return self._options.session_id or workflow.info().workflow_id
+
+    # One method per node kind. Each returns the node's output, or None where it was left out.
+
+    async def _walk(self, node: AnyPlan, scope: Scope) -> StepOutput | None:
+        scope = scope.below(node.slug)
+        match node:
+            case StepPlan():
+                return await self._step(node, scope)
+            case StepsPlan():
+                return container_output(
+                    node, scope, "Steps", await self._walk_all(node.children, scope)
+                )
+            case ParallelPlan():
+                return await self._parallel(node, scope)
+            case ConditionPlan():
+                return await self._condition(node, scope)
+            case LoopPlan():
+                return await self._loop(node, scope)
+            case RouterPlan():
+                return await self._router(node, scope)
+
+    async def _walk_all(
+        self, nodes: Sequence[AnyPlan], scope: Scope, results: list[StepOutput] | None = None
+    ) -> list[StepOutput]:
+        results = [] if results is None else results
+        for node in nodes:
+            output = await self._walk(node, scope)
+            if output is None:
+                continue
+            results.append(output)
+            scope = scope.after(output)
+            if output.stop:
+                break
+        return results
+
+    async def _step(self, node: StepPlan, scope: Scope) -> StepOutput | None:
+        if node.review.requires_confirmation and not await self._confirmed(node, scope):
+            return None
+        try:
+            result = await self._call(
+                node.call, ActivityCall(role="executor", **self._asked(node, scope)), scope
+            )
+        except StepFailed as failed:
+            return self._go_on(node, scope, "Step", failed)
+        return result.output
+
+    async def _confirmed(self, node: StepPlan, scope: Scope) -> bool:
+        review = node.review
+        record = await self._gate.ask(
+            Confirmation,
+            name=node.name,
+            path=scope.path,
+            message=review.confirmation_message or f"Execute step {node.name!r}?",
+            timeout=review.timeout,
+            on_timeout=review.on_timeout,
+            on_reject=review.on_reject,
+        )
+        if not record.approved:
+            self._leave_out(record, review.on_reject, review.on_timeout, scope)
+        return record.approved
+
+    def _leave_out(
+        self, record: ResolutionRecord, on_reject: OnReject, on_timeout: OnTimeout, scope: Scope
+    ) -> None:
+        cancels = (
+            on_timeout is OnTimeout.cancel if record.timed_out else on_reject is OnReject.cancel
+        )
+        if cancels:
+            raise RunCancelled(f"{record.requirement_id}: {record.told()}")
+        now = workflow.now()
+        self._happened(NodeSkipped(at=now, path=scope.path, requirement_id=record.requirement_id))
+
+    async def _parallel(self, node: ParallelPlan, scope: Scope) -> StepOutput | None:
+        branches = [replace(scope, state=dict(scope.state)) for _ in node.children]
+        walks = [
+            self._walk(child, branch) for child, branch in zip(node.children, branches, strict=True)
+        ]
+        outputs = await _together([asyncio.create_task(walk) for walk in walks])
+        names = [child.name for child in node.children]
+        self._merge(scope, dict(zip(names, (branch.state for branch in branches), strict=True)))
+        there = [output for output in outputs if output is not None]
+        content = {output.step_name or "": output.content for output in there if output.success}
+        return container_output(node, scope, "Parallel", there, content=content)
+
+    def _merge(self, scope: Scope, branches: Mapping[str, dict[str, Any]]) -> None:
+        before, written = dict(scope.state), dict[str, Any]()
+        for name, state in branches.items():
+            changed = {
+                key: state.get(key)
+                for key in {**before, **state}
+                if state.get(key) != before.get(key)
+            }
+            for key, value in changed.items():
+                if key in written and written[key] != value:
+                    self._happened(
+                        StateConflict(at=workflow.now(), path=scope.path, key=key, kept=name)
+                    )
+                written[key] = value
+                if key in state:
+                    scope.state[key] = value
+                else:
+                    scope.state.pop(key, None)
+
+    async def _condition(self, node: ConditionPlan, scope: Scope) -> StepOutput | None:
+        yes = node.evaluator
+        if isinstance(yes, Call):
+            try:
+                yes = (
+                    await self._call(
+                        yes, ActivityCall(role="evaluator", **self._asked(node, scope)), scope
+                    )
+                ).value
+            except StepFailed as failed:
+                return self._go_on(node, scope, "Condition", failed)
+        branch = node.children if yes else node.else_children
+        return container_output(node, scope, "Condition", await self._walk_all(branch, scope))
+
+    async def _loop(self, node: LoopPlan, scope: Scope) -> StepOutput | None:
+        outputs: list[StepOutput] = []
+        inside = scope
+        for iteration in range(1, node.max_iterations + 1):
+            inside = replace(inside, path=f"{scope.path}.{iteration}", iteration=iteration)
+            # Only the last iteration is kept: a loop of thousands must not grow the run.
+            outputs = await self._walk_all(node.children, inside)
+            try:
+                if any(each.stop for each in outputs) or await self._loop_ends(
+                    node, inside, outputs
+                ):
+                    break
+            except StepFailed as failed:
+                failure = self._go_on(node, scope, "Loop", failed)
+                return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
+            if node.forward_iteration_output:
+                content = one_result(outputs)
+                inside = replace(inside, input=content, previous=content)
+        return container_output(node, scope, "Loop", outputs)
+
+    async def _loop_ends(self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]) -> bool:
+        if scope.iteration == node.max_iterations:
+            return True
+        for output in outputs:
+            scope = scope.after(output)
+        asked = self._asked(node, scope)
+        if node.end_condition is not None:
+            call = ActivityCall(role="end_condition", outputs=outputs, **asked)
+            return bool((await self._call(node.end_condition, call, scope)).value)
+        if node.should_continue is not None:
+            call = ActivityCall(role="should_continue", **asked)
+            return not (await self._call(node.should_continue, call, scope)).value
+        return False
+
+    async def _router(self, node: RouterPlan, scope: Scope) -> StepOutput | None:
+        try:
+            asked = ActivityCall(role="selector", **self._asked(node, scope))
+            names = (await self._call(node.selector, asked, scope)).value
+            chosen = _choose(node, scope, names)
+        except StepFailed as failed:
+            return self._go_on(node, scope, "Router", failed)
+        return container_output(node, scope, "Router", await self._walk_all(chosen, scope))
+
+    # Activities and their failures
+
+    def _asked(self, node: AnyPlan, scope: Scope) -> dict[str, Any]:
+        step_input = StepInput(
+            input=scope.input,
+            previous_step_content=scope.previous,
+            previous_step_outputs=dict(scope.outputs),
+            additional_data=self._options.additional_data,
+            iteration=scope.iteration,
+        )
+        who = {"session_id": self._session_id, "user_id": self._options.user_id}
+        return {
+            "path": scope.path,
+            "name": node.name,
+            "digest": "",
+            "step_input": step_input,
+            **who,
+        }
+
+    async def _call(self, call: Call, asked: ActivityCall, scope: Scope) -> ActivityResult:
+        asked = asked.model_copy(update={"digest": call.digest, "session_state": scope.state})
+        return self._accept(call, await self._caller.call(call, asked), scope)
+
+    def _accept(self, call: Call, result: ActivityResult, scope: Scope) -> ActivityResult:
+        if result.digest != call.digest:
+            changed = SourceChanged(
+                at=workflow.now(),
+                path=scope.path,
+                executor=result.function,
+                planned=call.digest,
+                executed=result.digest,
+            )
+            self._happened(changed)
+        scope.state.update(result.state_changes)
+        for key in result.state_removed:
+            scope.state.pop(key, None)
+        return result
+
+    def _go_on(
+        self,
+        node: StepPlan | ConditionPlan | LoopPlan | RouterPlan,
+        scope: Scope,
+        kind: str,
+        failed: StepFailed,
+    ) -> StepOutput:
+        if node.on_error is OnError.fail:
+            raise failed
+        told = {
+            "error_type": failed.kind,
+            "error_message": failed.message,
+            "attempts": failed.attempts,
+        }
+        self._happened(
+            NodeFailed.model_validate({"at": workflow.now(), "path": failed.path, **told})
+        )
+        return StepOutput(
+            step_name=node.name,
+            path=scope.path,
+            step_type=kind,
+            success=False,
+            error=f"{failed.kind}: {failed.message}",
+        )
+
+    def _happened(self, event: AnyEvent) -> None:
+        self._events.append(event)
+        del self._events[:-EVENTS_KEPT]
+        self._gate.note(event.told())
+
+
+async def _together(tasks: list[asyncio.Task[StepOutput | None]]) -> list[StepOutput | None]:
+    """Return what all tasks return; where one raises, end the others first, then raise it."""
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        # In list order: a set of tasks, as in asyncio.TaskGroup, is cancelled in another order on
+        # replay.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _choose(node: RouterPlan, scope: Scope, names: Any) -> list[AnyPlan]:
+    choices = {choice.name: choice for choice in node.choices}
+    unknown = [name for name in names if name not in choices]
+    if unknown:
+        raise StepFailed(
+            f"{scope.path}.selector",
+            "temporal_hitl.UnknownChoice",
+            f"the selector returned {unknown[0]!r}, which is not one of {', '.join(choices)}",
+        )
+    return [choices[name] for name in names]

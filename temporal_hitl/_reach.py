@@ -1,0 +1,156 @@
+"""The ways to one run, and what goes wrong on them: describe it, query it, tell how it stands or
+ended.
+
+Owns the translation of Temporal's answers and errors into ours. Knows nothing of decisions.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowQueryFailedError,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_hitl.errors import NoWorker, RunNotFound
+from temporal_hitl.requirements import AnyRequirement, Refusal, ResolutionRecord
+from temporal_hitl.run import RunStatus, WorkflowRunOutput
+
+PATIENCE = timedelta(seconds=10)
+"""How long a call waits for a worker to answer."""
+
+_ABSENT = {
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.FAILED_PRECONDITION,  # "no poller seen for task queue recently"
+}
+_END = {
+    WorkflowExecutionStatus.COMPLETED: RunStatus.completed,
+    WorkflowExecutionStatus.CANCELED: RunStatus.cancelled,
+}
+
+
+class RunRequirements(BaseModel):
+    """What one run asks, was told, and refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    open: list[AnyRequirement]
+    resolved: list[ResolutionRecord] = []
+    refused: list[Refusal] = []
+
+
+class Reach:
+    """Reaches the runs of one namespace."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def describe(self, run_id: str) -> WorkflowExecutionDescription:
+        """Return Temporal's description; raises `RunNotFound`."""
+        try:
+            return await self._client.get_workflow_handle(run_id).describe()
+        except RPCError as error:
+            raise not_found(run_id, error) from error
+
+    async def query(self, run_id: str, name: str, *args: Any) -> dict[str, Any]:
+        """Return what the run answers; raises `NoWorker` or `RunNotFound`."""
+        handle = self._client.get_workflow_handle(run_id)
+        try:
+            told = await handle.query(name, args=args, rpc_timeout=PATIENCE)
+        except RPCError as error:
+            if error.status in _ABSENT:
+                raise await self.nobody_answers(run_id) from error
+            raise not_found(run_id, error) from error
+        return cast(dict[str, Any], told)
+
+    async def requirements(self, run_id: str, *, resolved: bool) -> RunRequirements:
+        """Return what the run asks; works for every workflow with a gate."""
+        told = await self.query(run_id, "requirements", resolved)
+        return RunRequirements.model_validate(told)
+
+    async def nobody_answers(self, run_id: str) -> NoWorker:
+        """Return the error that says whom the run waits for, when no worker answers."""
+        queue = (await self.describe(run_id)).task_queue
+        return NoWorker(
+            f"no worker answers for run {run_id!r} on task queue {queue!r}; nothing was decided,"
+            " and the run is safe. Start a worker that serves it, or look at its last failure:"
+            f" temporal workflow describe --workflow-id {run_id}"
+        )
+
+    async def state(self, run_id: str) -> WorkflowRunOutput:
+        """Return the run as it stands now, or as it ended."""
+        described = await self.describe(run_id)
+        if described.status is WorkflowExecutionStatus.RUNNING:
+            return await self._running(described)
+        return await self._ended(described)
+
+    async def _running(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
+        try:
+            return WorkflowRunOutput.model_validate(await self.query(described.id, "run_output"))
+        except WorkflowQueryFailedError:
+            # Written by hand: it has a gate at most.
+            asked = await self.requirements(described.id, resolved=True)
+            status = RunStatus.paused if asked.open else RunStatus.running
+            seen = {"requirements": asked.open, "resolutions": asked.resolved}
+            return _outline(described, status, **seen, refused=asked.refused)
+
+    async def _ended(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
+        error: str | None = None
+        try:
+            told: Any = await self._client.get_workflow_handle(described.id).result()
+        except WorkflowFailureError as failure:
+            cause = failure.cause
+            told = (
+                cause.details[0] if isinstance(cause, ApplicationError) and cause.details else None
+            )
+            error = str(cause or failure)
+        if isinstance(told, dict) and {"run_id", "workflow_name", "step_results"} <= set(told):  # pyright: ignore[reportUnknownArgumentType]
+            return WorkflowRunOutput.model_validate(told)
+        status = _END.get(described.status or WorkflowExecutionStatus.FAILED, RunStatus.error)
+        if error is None:
+            return _outline(described, status, content=told)
+        return await self._last_state(described, status, error)
+
+    async def _last_state(
+        self, described: WorkflowExecutionDescription, status: RunStatus, error: str
+    ) -> WorkflowRunOutput:
+        # A run that was cancelled or terminated leaves no result; a worker can still tell how it
+        # stood.
+        try:
+            told = await self.query(described.id, "run_output")
+        except (NoWorker, WorkflowQueryFailedError):
+            return _outline(described, status, error=error)
+        last = WorkflowRunOutput.model_validate(told)
+        return last.model_copy(update={"status": status, "error": error, "requirements": []})
+
+
+def _outline(
+    described: WorkflowExecutionDescription, status: RunStatus, **known: Any
+) -> WorkflowRunOutput:
+    return WorkflowRunOutput(
+        run_id=described.id,
+        execution_id=described.run_id,
+        workflow_name=described.workflow_type,
+        session_id=described.id,
+        status=status,
+        started_at=described.start_time,
+        **known,
+    )
+
+
+def not_found(run_id: str, error: RPCError) -> Exception:
+    """Return `RunNotFound` where `error` says so, else `error`."""
+    if error.status is RPCStatusCode.NOT_FOUND:
+        return RunNotFound(
+            f"no run {run_id!r} in this namespace; it never was, or retention has deleted it"
+        )
+    return error

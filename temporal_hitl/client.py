@@ -1,0 +1,330 @@
+"""From outside a run: start it, see it, wait for it, answer it, cancel it.
+
+Owns the path from a caller to a run's doors, and the errors on it. Decides nothing: what a
+resolution means is the run's business. Async; the sync calls of `Workflow` are these, on a loop of
+their own.
+"""
+
+# temporalio's own signatures hold bare Callables and TypeVars.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import uuid
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_hitl._reach import PATIENCE, Reach, RunRequirements, not_found
+from temporal_hitl.errors import (
+    DecisionConflict,
+    NoWorker,
+    ResolutionError,
+    RunError,
+    UnknownRequirement,
+    from_wire,
+)
+from temporal_hitl.primitives import Definition
+from temporal_hitl.requirements import (
+    AnyResolution,
+    ResolutionRecord,
+    parse_resolution,
+)
+from temporal_hitl.run import RunOptions, WorkflowRunOutput
+from temporal_hitl.workflow import HITL_STATUS, HITL_TAGS, MEMO_KEY, PENDING
+
+__all__ = ["TASK_QUEUE", "HitlClient", "OpenRequirement", "RunRequirements"]
+
+TASK_QUEUE = "hitl"
+PENDING_RUNS = f"{HITL_STATUS.name} = '{PENDING}' AND ExecutionStatus = 'Running'"
+"""Lists the runs that wait for a person; closed runs keep stale attributes, hence both halves."""
+SETTLE = 0.2
+"""Seconds that `wait` gives other branches to open their requirements too, once one is there."""
+AT_ONCE = 8
+"""Calls in flight of one `resolve_many`; a run takes ten updates at a time (Temporal's limit)."""
+
+_CLOSED = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+}
+_ASKED = {EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED}
+_MOVED = {EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED}
+_NONE = set[EventType.ValueType]()
+
+
+class OpenRequirement(BaseModel):
+    """One row of the list over all runs: what addresses a requirement, not its content."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    run_id: str
+    workflow_name: str
+    root_run_id: str
+    """The run at the top, where this one is a child."""
+    id: str
+    kind: str
+    path: str
+    name: str
+    message: str
+    created_at: datetime
+    deadline: datetime | None = None
+
+
+class HitlClient:
+    """Starts runs and answers them, over any Temporal `Client`."""
+
+    def __init__(self, client: Client, *, task_queue: str = TASK_QUEUE) -> None:
+        self.client = client
+        self.task_queue = task_queue
+        self._reach = Reach(client)
+
+    @classmethod
+    async def connect(cls, *, task_queue: str = TASK_QUEUE, **options: Any) -> HitlClient:
+        """Connect as every Temporal tool does: environment, profile file, then `options`."""
+        config: dict[str, Any] = {
+            "target_host": "localhost:7233",
+            **ClientConfig.load_client_connect_config(),
+        }
+        config |= options
+        config.setdefault("data_converter", pydantic_data_converter)
+        return cls(await Client.connect(**config), task_queue=task_queue)
+
+    async def start(
+        self,
+        workflow: str | Definition,
+        input: Any = None,
+        *,
+        run_id: str | None = None,
+        options: RunOptions | None = None,
+        task_queue: str | None = None,
+        **start: Any,
+    ) -> str:
+        """Start a run and return its id; a `run_id` that runs already is Temporal's error, never a
+        second run.
+
+        `start` goes to Temporal's `start_workflow` as it is (`memo`, `start_delay`,
+        `static_summary`, ...).
+        """
+        name = workflow if isinstance(workflow, str) else workflow.name
+        data = None if options is None else options.model_dump(mode="json", exclude_defaults=True)
+        if options is not None and options.session_id is not None:
+            tags = SearchAttributePair(HITL_TAGS, [session_tag(options.session_id)])
+            start.setdefault("search_attributes", TypedSearchAttributes([tags]))
+        handle = await self.client.start_workflow(
+            name,
+            args=[input, data] if data else [input],
+            id=run_id or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name)}-{uuid.uuid4().hex[:12]}",
+            task_queue=task_queue or self.task_queue,
+            **start,
+        )
+        return handle.id
+
+    def handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
+        """Return Temporal's own handle of the run."""
+        return self.client.get_workflow_handle(run_id)
+
+    # See and wait
+
+    async def get(self, run_id: str) -> WorkflowRunOutput:
+        """Return the run as it stands now, or as it ended.
+
+        Raises:
+            RunNotFound: there is none of that id.
+            NoWorker: it runs, and no worker answers for it.
+        """
+        return await self._reach.state(run_id)
+
+    async def wait(
+        self, run_id: str, *, seen: Collection[str] = (), timeout: float | None = None
+    ) -> WorkflowRunOutput:
+        """Wait until the run has ended or needs a person, and return it.
+
+        It needs a person when something is open and nothing else is at work, or when a requirement
+        opens that is not among the ids in `seen`. Raises `TimeoutError` after `timeout` seconds;
+        None waits for ever.
+        """
+        async with asyncio.timeout(timeout):
+            async for output in self._changes(run_id):
+                if output.has_ended or (output.requirements and not output.running):
+                    return output
+                if {each.id for each in output.requirements} - set(seen):
+                    await asyncio.sleep(SETTLE)
+                    return await self.get(run_id)
+        raise RunError(f"the history of run {run_id!r} ended without an end of the run")
+
+    async def wait_for_end(self, run_id: str) -> WorkflowRunOutput:
+        """Wait until the run has ended, however, and return how it ended."""
+        with contextlib.suppress(WorkflowFailureError):
+            await self.handle(run_id).result()
+        return await self.get(run_id)
+
+    async def _changes(self, run_id: str) -> AsyncIterator[WorkflowRunOutput]:
+        known = (await self._reach.describe(run_id)).history_length
+        output = await self.get(run_id)
+        yield output
+        async for event in self.handle(run_id).fetch_history_events(wait_new_event=True):
+            telling = _CLOSED | _ASKED | (_MOVED if output.requirements else _NONE)
+            if event.event_id > known and event.event_type in telling:
+                output = await self.get(run_id)
+                yield output
+
+    async def requirements(self, run_id: str, *, resolved: bool = False) -> RunRequirements:
+        """Return what the run asks, in full; works for hand-written workflows with a gate too."""
+        return await self._reach.requirements(run_id, resolved=resolved)
+
+    async def list_requirements(self, query: str | None = None) -> AsyncIterator[OpenRequirement]:
+        """Yield every open requirement of every run: one List call per hundred runs, no call per
+        run.
+
+        `query` narrows the runs in Temporal's filter language. Visibility lags a little behind the
+        runs.
+        """
+        narrowed = PENDING_RUNS if query is None else f"{PENDING_RUNS} AND ({query})"
+        async for run in self.client.list_workflows(narrowed, page_size=100):
+            for row in await self._rows(run):
+                yield row
+
+    async def _rows(self, run: WorkflowExecution) -> list[OpenRequirement]:
+        memo: dict[str, Any] = (await run.memo()).get(MEMO_KEY) or {"count": 0, "rows": []}
+        rows: list[Any] = memo["rows"]
+        if memo["count"] > len(rows):  # A memo holds so many rows and no more.
+            rows = [each.model_dump() for each in (await self.requirements(run.id)).open]
+        of_run = {
+            "run_id": run.id,
+            "workflow_name": run.workflow_type,
+            "root_run_id": run.root_id or run.id,
+        }
+        return [OpenRequirement.model_validate({**row, **of_run}) for row in rows]
+
+    # Answer
+
+    async def resolve(
+        self, run_id: str, resolution: AnyResolution | dict[str, Any]
+    ) -> ResolutionRecord:
+        """Answer one requirement, and return the record of the decision.
+
+        Safe to call again: a decision without a `decision_id` gets one, which is the update's id
+        too.
+
+        Raises:
+            ResolutionError: it was refused, with the reason; where somebody was first, with the
+            `record`. RunNotFound: there is no such run.
+            NoWorker: nobody is there to check it; nothing was decided.
+        """
+        parsed = parse_resolution(resolution)
+        if parsed.decision_id is None:
+            parsed = parsed.model_copy(update={"decision_id": uuid.uuid4().hex})
+        try:
+            told = await self.handle(run_id).execute_update(
+                "resolve",
+                parsed.model_dump(mode="json"),
+                id=parsed.decision_id,
+                rpc_timeout=PATIENCE,
+                result_type=dict[str, Any],
+            )
+        except WorkflowUpdateFailedError as error:
+            return await self._refused(run_id, parsed, error)
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise await self._reach.nobody_answers(run_id) from error
+        except RPCError as error:
+            return await self._after_the_end(run_id, parsed, error)
+        return _same_decision(parsed, ResolutionRecord.model_validate(told))
+
+    async def _refused(
+        self, run_id: str, sent: AnyResolution, error: WorkflowUpdateFailedError
+    ) -> ResolutionRecord:
+        cause = error.cause
+        if isinstance(cause, ApplicationError):
+            refusal = from_wire(
+                cause.type, cause.message, cause.details[0] if cause.details else None
+            )
+            if refusal is not None:
+                raise refusal from None
+            if cause.type == "AcceptedUpdateCompletedWorkflow":
+                return await self._after_the_end(run_id, sent, error)
+        raise error
+
+    async def _after_the_end(
+        self, run_id: str, sent: AnyResolution, error: Exception
+    ) -> ResolutionRecord:
+        if isinstance(error, RPCError) and error.status is not RPCStatusCode.NOT_FOUND:
+            raise error
+        records = await self._records(run_id)
+        record = next(
+            (each for each in records if each.requirement_id == sent.requirement_id), None
+        )
+        if record is None:
+            raise UnknownRequirement(
+                f"run {run_id!r} has ended, and it never had a requirement {sent.requirement_id!r}"
+            ) from None
+        return _same_decision(sent, record)
+
+    async def _records(self, run_id: str) -> list[ResolutionRecord]:
+        try:
+            return (await self.requirements(run_id, resolved=True)).resolved
+        except NoWorker:
+            # The result of a pipeline holds its records, and needs no worker to be read.
+            return (await self.get(run_id)).resolutions
+
+    async def resolve_many(
+        self, decisions: Sequence[tuple[str, AnyResolution | dict[str, Any]]]
+    ) -> list[ResolutionRecord | Exception]:
+        """Answer many requirements of many runs; return each one's record or error, in order."""
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one(
+            run_id: str, resolution: AnyResolution | dict[str, Any]
+        ) -> ResolutionRecord | Exception:
+            async with room:
+                try:
+                    return await self.resolve(run_id, resolution)
+                except (ResolutionError, RunError, NoWorker, RPCError) as error:
+                    return error
+
+        return list(await asyncio.gather(*(one(*decision) for decision in decisions)))
+
+    async def cancel(self, run_id: str) -> None:
+        """Ask the run to stop: what is open closes as withdrawn, running steps are told to stop."""
+        try:
+            await self.handle(run_id).cancel()
+        except RPCError as error:
+            raise not_found(run_id, error) from error
+
+
+def session_tag(session_id: str) -> str:
+    """Return the tag in `HitlTags` that a session's runs carry."""
+    return f"session:{session_id}"
+
+
+def _same_decision(sent: AnyResolution, record: ResolutionRecord) -> ResolutionRecord:
+    # The server answers a known update id with the first outcome, whatever the body says.
+    ours = getattr(record.resolution, "decision_id", None) == sent.decision_id
+    if ours and record.resolution.model_dump() == sent.model_dump():
+        return record
+    told = f"{record.requirement_id!r} is resolved already: {record.told()}"
+    kind = from_wire(
+        "DecisionConflict" if ours else "AlreadyResolved", told, record.model_dump(mode="json")
+    )
+    raise kind or DecisionConflict(told)

@@ -1,0 +1,133 @@
+"""Every exception of the library, grouped by who must act.
+
+```
+HitlError
+├── DefinitionError        the author: a definition or a gate is written wrongly (also a ValueError)
+├── ResolutionError        the reviewer: a resolution was refused and changed nothing (also a
+ValueError) │   ├── MalformedResolution    it is not a resolution, or not one for this kind of
+requirement │   ├── UnknownRequirement     no requirement of that id was ever open in the run
+│   ├── AlreadyResolved        somebody, or the deadline, was first; `.record` says who and when
+│   └── DecisionConflict       the decision id was used before, with another body
+├── RunError               the run did not end well, or is not there
+│   ├── RunFailed              it failed; `.run_output` holds what it had
+│   └── RunNotFound            no run of that id
+└── OperatorError          the operator: something around the run is missing
+    ├── ServerError            no Temporal server where one was expected
+    ├── NoWorker               no worker answers for the run's task queue
+    └── SearchAttributesMissing  the namespace lacks the attributes that the inbox filters by
+```
+
+Owns the wire names too: `wire_type` is the `ApplicationError.type` under which a refusal crosses
+Temporal, and `from_wire` turns it back, so that the raising and the catching side cannot diverge.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AlreadyResolved",
+    "DecisionConflict",
+    "DefinitionError",
+    "HitlError",
+    "MalformedResolution",
+    "NoWorker",
+    "OperatorError",
+    "ResolutionError",
+    "RunError",
+    "RunFailed",
+    "RunNotFound",
+    "SearchAttributesMissing",
+    "ServerError",
+    "UnknownRequirement",
+    "from_wire",
+    "wire_type",
+]
+
+
+class HitlError(Exception):
+    """The root of every error that this library raises on purpose."""
+
+
+class DefinitionError(HitlError, ValueError):
+    """A definition or a gate is written wrongly; raised where it is built, naming the place."""
+
+
+class ResolutionError(HitlError, ValueError):
+    """A resolution was refused in the call, and changed nothing."""
+
+    def __init__(self, message: str, *, record: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.record = record
+        """The record of the decision that stands, as JSON data, where one does."""
+
+
+class MalformedResolution(ResolutionError):
+    """What arrived is not a resolution, or not one that fits the requirement."""
+
+
+class UnknownRequirement(ResolutionError):
+    """No requirement of that id was ever open in this run."""
+
+
+class AlreadyResolved(ResolutionError):
+    """The requirement is closed: the message and `record` say by whom or what, and when."""
+
+
+class DecisionConflict(ResolutionError):
+    """The decision id was used before for another decision."""
+
+
+class RunError(HitlError):
+    """A run did not end well, or is not there."""
+
+
+class RunFailed(RunError):
+    """The run failed; `run_output` holds what it had done until then."""
+
+    def __init__(self, message: str, *, run_output: Any = None) -> None:
+        super().__init__(message)
+        self.run_output = run_output
+
+
+class RunNotFound(RunError):
+    """The namespace holds no run of that id (never started, or deleted by retention)."""
+
+
+class OperatorError(HitlError):
+    """Something around the run is missing that an operator must provide."""
+
+
+class ServerError(OperatorError):
+    """No Temporal server could be reached or started."""
+
+
+class NoWorker(OperatorError):
+    """No worker answers on the run's task queue; the run is safe and goes on when one does."""
+
+
+class SearchAttributesMissing(OperatorError):
+    """The namespace lacks search attributes of ours; the message says how to create them."""
+
+
+_REFUSALS: dict[str, type[ResolutionError]] = {
+    refusal.__name__: refusal
+    for refusal in (
+        MalformedResolution,
+        UnknownRequirement,
+        AlreadyResolved,
+        DecisionConflict,
+        ResolutionError,
+    )
+}
+
+
+def wire_type(error: HitlError) -> str:
+    """Return the `ApplicationError.type` under which `error` crosses Temporal."""
+    return type(error).__name__
+
+
+def from_wire(type_name: str | None, message: str, details: Any = None) -> ResolutionError | None:
+    """Return the refusal that crossed Temporal under `type_name`, or None if it is not ours."""
+    refusal = _REFUSALS.get(type_name or "")
+    return None if refusal is None else refusal(message, record=details)

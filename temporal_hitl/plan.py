@@ -1,0 +1,364 @@
+"""A definition as frozen data, and the registry that maps the data back to the author's functions.
+
+A run records the plan that it was started with and walks that one to its end, whatever is deployed
+meanwhile. Owns names: paths, activity types and source digests come from here. Knows nothing of a
+run's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field
+from temporalio.common import RetryPolicy
+
+from temporal_hitl import primitives
+from temporal_hitl._source import is_async, qualified_name, source_digest
+from temporal_hitl.errors import DefinitionError
+from temporal_hitl.primitives import (
+    Condition,
+    Definition,
+    Executor,
+    Loop,
+    Node,
+    Parallel,
+    Router,
+    Step,
+    Steps,
+)
+from temporal_hitl.requirements import digest_of, slug
+from temporal_hitl.review import HumanReview, OnError
+
+__all__ = [
+    "Compiled",
+    "Plan",
+    "Registry",
+    "compile_definition",
+]
+
+START_TO_CLOSE = timedelta(days=1)
+"""How long one execution of a step may take, unless its author says otherwise."""
+LIVENESS = timedelta(seconds=30)
+"""After how much silence a worker counts as dead, for steps that do not heartbeat themselves."""
+
+
+class _Frozen(BaseModel):
+    # Plans of older versions are read for ever: what they do not have takes its default.
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class Retry(_Frozen):
+    """Temporal's retry policy as data; durations in seconds."""
+
+    initial_interval: float = 1.0
+    backoff_coefficient: float = 2.0
+    maximum_interval: float | None = None
+    maximum_attempts: int = 4
+    non_retryable: tuple[str, ...] = ()
+
+
+class Call(_Frozen):
+    """One function of the author's, as an activity."""
+
+    activity: str
+    """The activity type: `data_release.redact`."""
+    function: str
+    """Its qualified name when the plan was made."""
+    digest: str
+    """The digest of its source when the plan was made."""
+    start_to_close: float = START_TO_CLOSE.total_seconds()
+    schedule_to_close: float | None = None
+    heartbeat: float | None = None
+    """Seconds, where the executor heartbeats itself; None leaves it to the library."""
+    task_queue: str | None = None
+    retry: Retry = Retry()
+
+
+class _Named(TypedDict):
+    name: str
+    slug: str
+
+
+class _NodePlan(_Frozen):
+    name: str
+    slug: str
+
+
+class StepPlan(_NodePlan):
+    kind: Literal["step"] = "step"
+    call: Call
+    review: HumanReview
+    on_error: OnError
+
+
+class StepsPlan(_NodePlan):
+    kind: Literal["steps"] = "steps"
+    children: tuple[AnyPlan, ...]
+
+
+class ParallelPlan(_NodePlan):
+    kind: Literal["parallel"] = "parallel"
+    children: tuple[AnyPlan, ...]
+
+
+class ConditionPlan(_NodePlan):
+    kind: Literal["condition"] = "condition"
+    evaluator: bool | Call
+    children: tuple[AnyPlan, ...]
+    else_children: tuple[AnyPlan, ...]
+    on_error: OnError
+
+
+class LoopPlan(_NodePlan):
+    kind: Literal["loop"] = "loop"
+    children: tuple[AnyPlan, ...]
+    max_iterations: int
+    end_condition: Call | None
+    should_continue: Call | None
+    forward_iteration_output: bool
+    on_error: OnError
+
+
+class RouterPlan(_NodePlan):
+    kind: Literal["router"] = "router"
+    choices: tuple[AnyPlan, ...]
+    selector: Call
+    on_error: OnError
+
+
+AnyPlan: TypeAlias = Annotated[
+    StepPlan | StepsPlan | ParallelPlan | ConditionPlan | LoopPlan | RouterPlan,
+    Field(discriminator="kind"),
+]
+for _model in (StepsPlan, ParallelPlan, ConditionPlan, LoopPlan, RouterPlan):
+    _model.model_rebuild()
+
+
+class Plan(_Frozen):
+    """What a run walks: the tree with its gates, messages and options; functions by name."""
+
+    name: str
+    children: tuple[AnyPlan, ...]
+    version: int = 1
+    """Of this shape, not of the pipeline."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of everything the plan says."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+@dataclass
+class Compiled:
+    """A plan with the functions that it names."""
+
+    plan: Plan
+    functions: dict[str, Executor] = field(default_factory=dict[str, Executor])
+    """By activity type."""
+    choices: dict[str, tuple[Node, ...]] = field(default_factory=dict[str, tuple[Node, ...]])
+    """A Router's choices, by its selector's activity type."""
+
+
+def compile_definition(definition: Definition) -> Compiled:
+    """Return the plan of a definition and the functions it names.
+
+    Raises:
+        DefinitionError: a name twice in the tree, or two names that make one id; with both paths.
+    """
+    return _Compiler(definition).compiled
+
+
+class _Compiler:
+    def __init__(self, definition: Definition) -> None:
+        if not isinstance(definition.name, str) or not definition.name.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(
+                f"Workflow: {definition.name!r} is no name; it becomes the workflow type"
+            )
+        self._name = definition.name
+        self._taken: dict[str, tuple[str, str]] = {}
+        self.compiled = Compiled(Plan(name=self._name, children=()))
+        children = self._children(definition.steps, "")
+        self.compiled.plan = Plan(name=self._name, children=children)
+
+    def _children(self, nodes: Iterable[Node], above: str, first: int = 1) -> tuple[AnyPlan, ...]:
+        return tuple(
+            self._node(node, above, position) for position, node in enumerate(nodes, first)
+        )
+
+    def _node(self, node: Node, above: str, position: int) -> AnyPlan:
+        name = node.name or f"{type(node).__name__.lower()}_{position}"
+        segment = slug(name)
+        path = f"{above}.{segment}" if above else segment
+        named = _Named(name=node.name or path, slug=segment)
+        if node.name:
+            self._claim(node.name, segment, path)
+        match node:
+            case Step():
+                return self._step(node, named, segment, path)
+            case Steps():
+                return StepsPlan(**named, children=self._children(node.steps, path))
+            case Parallel():
+                return ParallelPlan(**named, children=self._children(node.steps, path))
+            case Condition():
+                return self._condition(node, named, path)
+            case Loop():
+                return self._loop(node, named, path)
+            case Router():
+                return self._router(node, named, path)
+
+    def _claim(self, name: str, segment: str, path: str) -> None:
+        if segment in self._taken:
+            other, where = self._taken[segment]
+            if other == name:
+                raise DefinitionError(
+                    f"{self._name}: the name {name!r} stands twice, at {where} and at {path}"
+                )
+            raise DefinitionError(
+                f"{self._name}: {other!r} at {where} and {name!r} at {path} both make the id"
+                f" {segment!r}; rename one"
+            )
+        self._taken[segment] = (name, path)
+
+    def _step(self, step: Step, named: _Named, segment: str, path: str) -> StepPlan:
+        call = self._call(segment, step.executor, **_options(step))
+        return StepPlan(**named, call=call, review=step.review, on_error=step.on_error)
+
+    def _condition(self, node: Condition, named: _Named, path: str) -> ConditionPlan:
+        evaluator = node.evaluator
+        return ConditionPlan(
+            **named,
+            evaluator=evaluator
+            if isinstance(evaluator, bool)
+            else self._call(f"{path}.evaluator", evaluator),
+            children=self._children(node.steps, path),
+            else_children=self._children(node.else_steps, path, len(node.steps) + 1),
+            on_error=node.on_error,
+        )
+
+    def _loop(self, node: Loop, named: _Named, path: str) -> LoopPlan:
+        return LoopPlan(
+            **named,
+            children=self._children(node.steps, path),
+            max_iterations=node.max_iterations,
+            end_condition=self._maybe_call(f"{path}.end_condition", node.end_condition),
+            should_continue=self._maybe_call(f"{path}.should_continue", node.should_continue),
+            forward_iteration_output=node.forward_iteration_output,
+            on_error=node.on_error,
+        )
+
+    def _router(self, node: Router, named: _Named, path: str) -> RouterPlan:
+        selector = self._call(f"{path}.selector", node.selector)
+        self.compiled.choices[selector.activity] = node.choices
+        choices = self._children(node.choices, path)
+        return RouterPlan(**named, choices=choices, selector=selector, on_error=node.on_error)
+
+    def _maybe_call(self, where: str, function: Executor | None) -> Call | None:
+        return None if function is None else self._call(where, function)
+
+    def _call(self, where: str, function: Executor, **options: Any) -> Call:
+        activity = f"{self._name}.{where}"
+        self.compiled.functions[activity] = function
+        return Call(
+            activity=activity,
+            function=qualified_name(function),
+            digest=source_digest(function),
+            **options,
+        )
+
+
+def _options(step: Step) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "schedule_to_close": step.schedule_to_close,
+        "heartbeat": step.heartbeat,
+        "task_queue": step.task_queue,
+        "retry": _retry(step.retry_policy, step.max_retries),
+    }
+    return (
+        options
+        if step.start_to_close is None
+        else options | {"start_to_close": step.start_to_close}
+    )
+
+
+def _retry(policy: RetryPolicy | None, max_retries: int) -> Retry:
+    if policy is None:
+        return Retry(maximum_attempts=max_retries + 1)
+    return Retry(
+        initial_interval=policy.initial_interval.total_seconds(),
+        backoff_coefficient=policy.backoff_coefficient,
+        maximum_interval=None
+        if policy.maximum_interval is None
+        else policy.maximum_interval.total_seconds(),
+        maximum_attempts=policy.maximum_attempts,
+        non_retryable=tuple(policy.non_retryable_error_types or ()),
+    )
+
+
+class Registry:
+    """Holds the definitions that a worker serves, by name; a definition put again takes the other's
+    place.
+
+    Lives outside workflows: only activities and the plugin read it, so that replacing an entry
+    changes new runs and the functions that are called, never a replay.
+    """
+
+    def __init__(self, definitions: Iterable[Definition] = ()) -> None:
+        self._compiled: dict[str, Compiled] = {}
+        for definition in definitions:
+            if definition.name in self._compiled:
+                raise DefinitionError(
+                    f"two pipelines are called {definition.name!r}; a worker serves one of a name"
+                )
+            self.put(definition)
+
+    def put(self, definition: Definition) -> bool:
+        """Serve `definition`, and return whether the worker must register names that it did not
+        have.
+
+        Functions that only the replaced definition has stay: runs that wait on its plan still need
+        them.
+        """
+        new = compile_definition(definition)
+        old = self._compiled.get(definition.name)
+        self._compiled[definition.name] = new
+        if old is None:
+            return True
+        grown = any(
+            name not in old.functions or is_async(old.functions[name]) != is_async(function)
+            for name, function in new.functions.items()
+        )
+        new.functions = {**old.functions, **new.functions}
+        new.choices = {**old.choices, **new.choices}
+        return grown
+
+    def plan(self, name: str) -> Plan:
+        """Return the current plan of the pipeline `name`."""
+        return self._compiled[name].plan
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The pipelines that are served."""
+        return tuple(self._compiled)
+
+    @property
+    def activities(self) -> dict[str, Executor]:
+        """Every function that is served, by activity type."""
+        return {
+            name: function
+            for each in self._compiled.values()
+            for name, function in each.functions.items()
+        }
+
+    def function(self, activity: str) -> Executor:
+        """Return the function that `activity` runs now."""
+        return self._owner(activity).functions[activity]
+
+    def choices(self, activity: str) -> tuple[primitives.Node, ...]:
+        """Return the choices that the selector `activity` chooses from."""
+        return self._owner(activity).choices.get(activity, ())
+
+    def _owner(self, activity: str) -> Compiled:
+        return next(each for each in self._compiled.values() if activity in each.functions)

@@ -1,0 +1,355 @@
+"""What authors write: `Step`, `Steps`, `Parallel`, `Condition`, `Loop` and `Router`, and the
+`Definition` of them.
+
+Owns the words of a definition and every check that one node can make of itself when it is built.
+Holds plain data and the author's functions; nothing here runs them, and nothing here knows of plans
+or of Temporal's server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+from temporalio.common import RetryPolicy
+
+from temporal_hitl.errors import DefinitionError
+from temporal_hitl.review import (
+    PAUSE_ATTRIBUTE,
+    HumanReview,
+    OnError,
+    OnReject,
+    OnTimeout,
+    as_seconds,
+    parse_enum,
+)
+
+__all__ = [
+    "Condition",
+    "Definition",
+    "Executor",
+    "Loop",
+    "Node",
+    "Parallel",
+    "Router",
+    "Step",
+    "Steps",
+]
+
+Executor: TypeAlias = Callable[..., Any]
+"""A function, sync or async, or an object with a call method; see `Step` for what it is given."""
+
+Seconds: TypeAlias = float | timedelta
+
+
+def _whole(value: Any, least: int, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise DefinitionError(f"{where}: {value!r} is not a whole number of at least {least}")
+    return value
+
+
+def _error_policy(value: OnError | str, where: str) -> OnError:
+    policy = parse_enum(OnError, value, f"{where}: on_error")
+    if policy is OnError.pause:
+        raise DefinitionError(
+            f"{where}: on_error='pause' is not supported yet; use 'skip' or 'fail'"
+        )
+    return policy
+
+
+def _callable(value: Any, where: str) -> Executor:
+    if not callable(value):
+        raise DefinitionError(
+            f"{where}: {value!r} cannot be called; give a function or an object with a call method"
+        )
+    return value
+
+
+class Step:
+    """One activity: runs an executor, after asking a person where it says so.
+
+    The executor is called with a `StepInput`, and by name with `session_state` (a dict to read and
+    change) and `run_context` where it has parameters of these names. It returns a `StepOutput`, or
+    any value that JSON can hold, which becomes the content. Sync executors run in threads, async
+    ones on the worker's loop.
+
+    An execution that fails is tried again up to `max_retries` times (seed 002), one second apart at
+    first and doubling; a `retry_policy` says it in Temporal's own words instead. What happens after
+    the last failure is `on_error`. Timeouts are seconds or timedeltas. Unless `heartbeat_timeout`
+    is given, the worker proves every ten seconds that it lives, so that a step of a worker that
+    died is started again within half a minute; with it given, the executor calls
+    `temporalio.activity.heartbeat` itself.
+
+    Raises:
+        DefinitionError: a value that is none, two executors or none, a policy that means nothing
+        here.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        executor: Executor | None = None,
+        *,
+        agent: Executor | None = None,
+        team: Executor | None = None,
+        description: str | None = None,
+        max_retries: int | None = None,
+        skip_on_failure: bool = False,
+        on_error: OnError | str = OnError.skip,
+        requires_confirmation: bool | None = None,
+        confirmation_message: str | None = None,
+        on_reject: OnReject | str | None = None,
+        hitl_timeout: Seconds | None = None,
+        on_timeout: OnTimeout | str | None = None,
+        human_review: HumanReview | None = None,
+        start_to_close_timeout: Seconds | None = None,
+        schedule_to_close_timeout: Seconds | None = None,
+        heartbeat_timeout: Seconds | None = None,
+        retry_policy: RetryPolicy | None = None,
+        task_queue: str | None = None,
+    ) -> None:
+        self.executor = _one_executor(name, executor, agent, team)
+        marks: dict[str, Any] = getattr(self.executor, PAUSE_ATTRIBUTE, {})
+        self.name: str = name or marks.get("name") or _name_of(self.executor)
+        where = f"Step {self.name!r}"
+        self.description = description
+        flat = {
+            "requires_confirmation": requires_confirmation,
+            "confirmation_message": confirmation_message,
+            "on_reject": on_reject,
+            "timeout": hitl_timeout,
+            "on_timeout": on_timeout,
+        }
+        self.review = _review(where, flat, marks, human_review)
+        self.on_error = OnError.skip if skip_on_failure else _error_policy(on_error, where)
+        self.max_retries, self.retry_policy = _retries(where, max_retries, retry_policy)
+        self.start_to_close = as_seconds(start_to_close_timeout, f"{where}: start_to_close_timeout")
+        self.schedule_to_close = as_seconds(
+            schedule_to_close_timeout, f"{where}: schedule_to_close_timeout"
+        )
+        self.heartbeat = as_seconds(heartbeat_timeout, f"{where}: heartbeat_timeout")
+        self.task_queue = task_queue
+
+
+def _one_executor(name: str | None, *given: Executor | None) -> Executor:
+    where = f"Step {name!r}" if name else "Step"
+    executors = [each for each in given if each is not None]
+    if len(executors) != 1:
+        found = "none" if not executors else f"{len(executors)}: {', '.join(map(repr, executors))}"
+        raise DefinitionError(
+            f"{where} needs exactly one executor (executor=, agent= or team=); it has {found}"
+        )
+    return _callable(executors[0], where)
+
+
+def _name_of(executor: Executor) -> str:
+    return getattr(executor, "name", None) or getattr(executor, "__name__", type(executor).__name__)
+
+
+def _retries(
+    where: str, max_retries: int | None, policy: RetryPolicy | None
+) -> tuple[int, RetryPolicy | None]:
+    if policy is not None and max_retries is not None:
+        raise DefinitionError(f"{where}: give max_retries or retry_policy, not both")
+    return _whole(3 if max_retries is None else max_retries, 0, f"{where}: max_retries"), policy
+
+
+def _review(
+    where: str, flat: dict[str, Any], marks: dict[str, Any], review: HumanReview | None
+) -> HumanReview:
+    given = {key: value for key, value in flat.items() if value is not None}
+    if review is not None and given:
+        raise DefinitionError(
+            f"{where}: {', '.join(given)} and human_review= say the same thing twice; keep one"
+        )
+    if review is None:
+        default = {
+            key: value for key, value in marks.items() if key != "name" and value is not None
+        }
+        try:
+            review = HumanReview(**(default | given))
+        except DefinitionError as wrong:
+            raise DefinitionError(f"{where}: {wrong}") from None
+    _check_reject(where, review.on_reject)
+    return review
+
+
+def _check_reject(where: str, on_reject: OnReject) -> None:
+    if on_reject is OnReject.retry:
+        raise DefinitionError(
+            f"{where}: on_reject='retry' has nothing to do again before the step has run;"
+            " use 'skip' or 'cancel'"
+        )
+    if on_reject is OnReject.else_branch:
+        raise DefinitionError(
+            f"{where}: on_reject='else' needs an else-branch, which only a Condition has"
+        )
+
+
+class _Container:
+    """A node with children; a `name` left out is made from the kind and the position."""
+
+    def __init__(self, name: str | None, description: str | None) -> None:
+        if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{type(self).__name__}: the name {name!r} is not text")
+        self.name = name
+        self.description = description
+
+    @property
+    def where(self) -> str:
+        return type(self).__name__ if self.name is None else f"{type(self).__name__} {self.name!r}"
+
+    def children(self, given: Any) -> tuple[Node, ...]:
+        """Return what an author listed as nodes: functions become Steps."""
+        if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
+            raise DefinitionError(f"{self.where}: {given!r} is not a list of steps")
+        nodes = tuple(as_node(each, self.where) for each in given)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        if not nodes:
+            raise DefinitionError(f"{self.where} is empty; give it at least one step")
+        return nodes
+
+
+class Steps(_Container):
+    """Runs its children one after another, each seeing what came before."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        description: str | None = None,
+        steps: Sequence[NodeLike] = (),
+    ) -> None:
+        super().__init__(name, description)
+        self.steps = self.children(steps)
+
+
+class Parallel(_Container):
+    """Runs its children at once from one input; outputs and state merge in declaration order."""
+
+    def __init__(
+        self, *steps: NodeLike | str, name: str | None = None, description: str | None = None
+    ) -> None:
+        if steps and isinstance(steps[0], str):
+            name, steps = steps[0], steps[1:]
+        super().__init__(name, description)
+        self.steps = self.children(steps)
+
+
+class Condition(_Container):
+    """Runs `steps` where the evaluator says yes, and `else_steps`, if any, where it says no.
+
+    `evaluator` is a bool, or a function of the step input (and `session_state`) that runs as an
+    activity.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[NodeLike],
+        evaluator: bool | Executor = True,
+        else_steps: Sequence[NodeLike] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        *,
+        on_error: OnError | str = OnError.skip,
+    ) -> None:
+        super().__init__(name, description)
+        self.steps = self.children(steps)
+        self.else_steps = () if else_steps is None else self.children(else_steps)
+        self.evaluator = (
+            evaluator if isinstance(evaluator, bool) else _callable(evaluator, self.where)
+        )
+        self.on_error = _error_policy(on_error, self.where)
+
+
+class Loop(_Container):
+    """Runs its children again and again, at most `max_iterations` times.
+
+    `end_condition(outputs)` ends it by returning True, where `outputs` are the iteration's;
+    `should_continue(step_input, iteration)` ends it by returning False, where `iteration` counts
+    from 1 (seed 000). Both run as activities after each iteration but the last. With
+    `forward_iteration_output`, each iteration's content is the next one's input.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[NodeLike],
+        name: str | None = None,
+        description: str | None = None,
+        max_iterations: int = 3,
+        end_condition: Executor | None = None,
+        forward_iteration_output: bool = False,
+        *,
+        should_continue: Executor | None = None,
+        on_error: OnError | str = OnError.skip,
+    ) -> None:
+        super().__init__(name, description)
+        if end_condition is not None and should_continue is not None:
+            raise DefinitionError(f"{self.where}: give end_condition or should_continue, not both")
+        self.steps = self.children(steps)
+        self.max_iterations = _whole(max_iterations, 1, f"{self.where}: max_iterations")
+        self.end_condition = None if end_condition is None else _callable(end_condition, self.where)
+        self.should_continue = (
+            None if should_continue is None else _callable(should_continue, self.where)
+        )
+        self.forward_iteration_output = forward_iteration_output
+        self.on_error = _error_policy(on_error, self.where)
+
+
+class Router(_Container):
+    """Runs those of its choices that the selector names, one after another.
+
+    `selector` is a function of the step input (and `session_state`, `step_choices`) that runs as an
+    activity and returns a choice, its name, or a list of either. A list among the choices is a
+    group of steps.
+    """
+
+    def __init__(
+        self,
+        choices: Sequence[NodeLike | Sequence[NodeLike]],
+        selector: Executor | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        *,
+        on_error: OnError | str = OnError.skip,
+    ) -> None:
+        super().__init__(name, description)
+        if selector is None:
+            raise DefinitionError(
+                f"{self.where} has no selector; give a function that returns the name of a choice"
+            )
+        self.choices = self.children(_grouped(choices))
+        self.selector = _callable(selector, self.where)
+        self.on_error = _error_policy(on_error, self.where)
+
+
+def _grouped(choices: Any) -> Any:
+    if not isinstance(choices, (list, tuple)):
+        return choices
+    return [
+        Steps(name=f"steps_group_{index}", steps=each) if isinstance(each, (list, tuple)) else each  # pyright: ignore[reportUnknownArgumentType]
+        for index, each in enumerate(choices)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    ]
+
+
+Node: TypeAlias = Step | Steps | Parallel | Condition | Loop | Router
+NodeLike: TypeAlias = Node | Executor
+
+
+def as_node(value: Any, where: str) -> Node:
+    """Return `value` as a node: a node as it is, a function as a Step of its name."""
+    if isinstance(value, (Step, Steps, Parallel, Condition, Loop, Router)):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return Step(executor=value)
+    raise DefinitionError(f"{where}: {value!r} is neither a step nor a function")
+
+
+class Definition(_Container):
+    """A named pipeline: its name is the Temporal workflow type, its steps are walked in order."""
+
+    def __init__(
+        self, name: str, steps: Sequence[NodeLike] | Steps, description: str | None = None
+    ) -> None:
+        super().__init__(name, description)
+        self.name: str = name
+        self.steps = steps.steps if isinstance(steps, Steps) else self.children(steps)

@@ -1,0 +1,112 @@
+"""The one check behind every door: pure, and complete in what it tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from temporal_hitl.errors import MalformedResolution
+from temporal_hitl.requirements._questions import AnyRequirement, ErrorDecision, Route
+from temporal_hitl.requirements._resolutions import (
+    Answer,
+    AnyResolution,
+    Resolution,
+    Retry,
+    Select,
+)
+
+_RESOLUTION: TypeAdapter[AnyResolution] = TypeAdapter(AnyResolution)
+
+
+def parse_resolution(data: Any) -> AnyResolution:
+    """Return `data` as a resolution, or raise `MalformedResolution` with every problem in words."""
+    if not isinstance(data, (dict, Resolution)):
+        example = '{"requirement_id": "...", "action": "confirm"}'
+        raise MalformedResolution(f"{_short(data)} is not a resolution; write {example}")
+    try:
+        return _RESOLUTION.validate_python(data)
+    except ValidationError as invalid:
+        raise MalformedResolution("not a resolution: " + "; ".join(problems_of(invalid))) from None
+
+
+def validate(
+    requirement: AnyRequirement, resolution: AnyResolution, form: type[BaseModel] | None = None
+) -> None:
+    """Raise `MalformedResolution` listing every reason why `resolution` does not fit `requirement`.
+
+    The one check behind every door. `form` is the model of the values, where the kind has a form.
+    """
+    if resolution.action not in requirement.actions:
+        possible = ", ".join(sorted(requirement.actions))
+        raise MalformedResolution(
+            f"{requirement.id!r} is a {requirement.kind}: {resolution.action!r} does not answer it;"
+            f" use {possible}"
+        )
+    problems = [*_stale(requirement, resolution), *_misfits(requirement, resolution, form)]
+    if problems:
+        raise MalformedResolution(
+            f"{requirement.id!r} refuses this {resolution.action}: " + "; ".join(problems)
+        )
+
+
+def _stale(requirement: AnyRequirement, resolution: AnyResolution) -> list[str]:
+    if resolution.digest is None or resolution.digest == requirement.digest:
+        return []
+    return [
+        "what you saw is not what is asked now (the digests differ); look again and decide on that"
+    ]
+
+
+def _misfits(
+    requirement: AnyRequirement, resolution: AnyResolution, form: type[BaseModel] | None
+) -> list[str]:
+    match resolution, requirement:
+        case Answer(values=values), _:
+            return [] if form is None else _bad_values(form, values)
+        case Select(choices=choices), Route():
+            return _bad_choices(choices, requirement)
+        case Retry(), ErrorDecision(attempts=attempts, attempts_limit=int(limit)) if (
+            attempts >= limit
+        ):
+            return [f"all {limit} attempts are used; skip is what is left"]
+        case _:
+            return []
+
+
+def _bad_values(form: type[BaseModel], values: dict[str, Any]) -> list[str]:
+    try:
+        # JSON mode: strict about types, yet a date may come as text, as JSON has no dates.
+        form.model_validate_json(json.dumps(values))
+    except ValidationError as invalid:
+        return problems_of(invalid)
+    return []
+
+
+def _bad_choices(choices: Sequence[str], route: Route) -> list[str]:
+    unknown = [choice for choice in choices if choice not in route.choices]
+    problems = [f"{choice!r} is not one of {', '.join(route.choices)}" for choice in unknown]
+    if not choices:
+        problems.append(f"choose one of {', '.join(route.choices)}")
+    if len(choices) > 1 and not route.allow_multiple:
+        problems.append("only one may be chosen")
+    if len(set(choices)) < len(choices):
+        problems.append("a choice is named twice")
+    return problems
+
+
+def problems_of(invalid: ValidationError) -> list[str]:
+    """Return each problem of a Pydantic error as `where: what (what came)`."""
+    told: list[str] = []
+    for error in invalid.errors(include_url=False, include_context=False):
+        where = ".".join(str(part) for part in error["loc"]) or "the answer"
+        came = "" if error["type"] == "missing" else f" (got {_short(error['input'])})"
+        told.append(f"{where}: {error['msg']}{came}")
+    return told
+
+
+def _short(value: Any, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

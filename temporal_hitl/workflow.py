@@ -1,0 +1,336 @@
+"""What may be used inside a Temporal workflow: the gate, the only thing here that waits for a
+person.
+
+Owns the doors into a run (updates, signals, queries by the names below) and what an operator sees
+of an open requirement: memo, search attributes, timer names, current details. Knows nothing of
+plans or pipelines; any hand-written `@workflow.defn` may use it:
+
+```python
+from temporal_hitl import workflow as hitl
+
+@workflow.defn
+class Refund:
+    @workflow.init
+    def __init__(self, order: Order) -> None:
+        self.gate = hitl.Gate()
+
+    @workflow.run
+    async def run(self, order: Order) -> str:
+        answer = await self.gate.confirm(f"Refund {order.amount} EUR?", timeout=timedelta(days=3))
+        return "refunded" if answer.approved else "kept"
+```
+"""
+
+# temporalio's own signatures hold bare Callables and TypeVars.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, TypeAdapter
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+
+from temporal_hitl import _details
+from temporal_hitl._doors import Doors, as_failure
+from temporal_hitl._ledger import Ledger
+from temporal_hitl.errors import DefinitionError
+from temporal_hitl.requirements import (
+    AnyRequirement,
+    Confirmation,
+    OutputReview,
+    Refusal,
+    Requirement,
+    ResolutionRecord,
+    Route,
+    UserInput,
+    slug,
+)
+from temporal_hitl.review import (
+    OnReject,
+    OnTimeout,
+    UserInputField,
+    as_seconds,
+    form_of,
+    parse_enum,
+)
+
+__all__ = ["HITL_STATUS", "HITL_TAGS", "MEMO_KEY", "PENDING", "Gate"]
+
+HITL_STATUS = SearchAttributeKey.for_keyword("HitlStatus")
+"""Holds `pending` while something is open; filter by `ExecutionStatus` too, closed runs keep it."""
+HITL_TAGS = SearchAttributeKey.for_keyword_list("HitlTags")
+"""Holds `kind:confirmation` and the like for what is open, beside the tags given at the start."""
+PENDING = "pending"
+MEMO_KEY = "hitl_requirements"
+"""The memo field with the open requirements in short form."""
+MEMO_ROWS = 20
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+R = TypeVar("R")
+
+
+class Gate:
+    """Opens requirements, waits for each until exactly one decision closes it, and answers at every
+    door.
+
+    Construct it once, in the workflow's `__init__` under `@workflow.init`, so that its handlers are
+    there before the first message. With `search_attributes` it also writes `HitlStatus` and
+    `HitlTags`, which the namespace must have: a worker with `HitlPlugin(workflows=[...])` sees to
+    that, and so does `temporal operator search-attribute create`.
+
+    Raises:
+        ApplicationError: the class has a handler of one of our names already; the run fails and
+        says so.
+    """
+
+    def __init__(self, *, search_attributes: bool = False) -> None:
+        self._ledger = Ledger()
+        self._search_attributes = search_attributes
+        self._base_tags = tuple(workflow.info().typed_search_attributes.get(HITL_TAGS) or ())
+        self._written: tuple[str, ...] | None = None
+        self._stale = False
+        self._notes: list[str] = []
+        Doors(self._ledger, self._changed, self._show_details).open()
+
+    # What authors call
+
+    async def confirm(
+        self,
+        message: str,
+        *,
+        name: str = "confirmation",
+        timeout: float | timedelta | None = None,
+        on_timeout: OnTimeout | str = OnTimeout.cancel,
+    ) -> ResolutionRecord:
+        """Ask whether to go ahead, and return the record: `.approved`, `.timed_out`,
+        `.resolved_by`, ...
+
+        The deadline never raises: it is on the record, and `.approved` says what `on_timeout` makes
+        of it. `message` reaches the memo, and with it the visibility store: leave secrets out.
+        """
+        return await self.ask(
+            Confirmation, name=name, message=message, timeout=timeout, on_timeout=on_timeout
+        )
+
+    async def user_input(
+        self,
+        message: str,
+        form: type[BaseModel] | Sequence[UserInputField | Mapping[str, Any]],
+        *,
+        name: str = "user_input",
+        timeout: float | timedelta | None = None,
+        on_timeout: OnTimeout | str = OnTimeout.cancel,
+    ) -> ResolutionRecord:
+        """Ask for the values of a form, a Pydantic model or a list of fields; `.values` has been
+        validated.
+
+        `on_timeout="approve"` is refused where the form has required fields: nobody has filled them
+        in.
+        """
+        fields = () if isinstance(form, type) else tuple(form)
+        model = form if isinstance(form, type) else _author(lambda: form_of(fields, name))
+        schema = model.model_json_schema()
+        if parse_enum(OnTimeout, on_timeout, "on_timeout") is OnTimeout.approve and schema.get(
+            "required"
+        ):
+            _refuse_author(
+                f"{name}: on_timeout='approve' cannot fill in {', '.join(schema['required'])}"
+            )
+        return await self.ask(
+            UserInput,
+            name=name,
+            message=message,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            check=model,
+            form=schema,
+            fields=fields,
+        )
+
+    async def route(
+        self,
+        message: str,
+        choices: Sequence[str],
+        *,
+        allow_multiple: bool = False,
+        name: str = "route",
+        timeout: float | timedelta | None = None,
+        on_timeout: OnTimeout | str = OnTimeout.cancel,
+    ) -> ResolutionRecord:
+        """Ask which of `choices` to take, one or with `allow_multiple` several; see `.choices`."""
+        if not choices or len(set(choices)) < len(choices):
+            _refuse_author(
+                f"{name}: {list(choices)!r} are no choices; give different names, at least one"
+            )
+        if parse_enum(OnTimeout, on_timeout, "on_timeout") is OnTimeout.approve:
+            _refuse_author(f"{name}: on_timeout='approve' cannot choose; use 'skip' or 'cancel'")
+        return await self.ask(
+            Route,
+            name=name,
+            message=message,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            choices=tuple(choices),
+            allow_multiple=allow_multiple,
+        )
+
+    async def output_review(
+        self,
+        message: str,
+        output: Any,
+        *,
+        name: str = "output_review",
+        timeout: float | timedelta | None = None,
+        on_timeout: OnTimeout | str = OnTimeout.cancel,
+    ) -> ResolutionRecord:
+        """Ask whether to keep `output`; where a reviewer edited it, `.action` is `edit` and
+        `.output` the new one.
+
+        Where it was rejected, `.approved` is False and `.feedback` says what to do better.
+        """
+        shown = _JSON.dump_python(output, mode="json")
+        return await self.ask(
+            OutputReview,
+            name=name,
+            message=message,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            output=shown,
+        )
+
+    # What the interpreter uses too
+
+    @property
+    def open(self) -> list[AnyRequirement]:
+        """What is open, oldest first."""
+        return list(self._ledger.open.values())
+
+    @property
+    def records(self) -> list[ResolutionRecord]:
+        """What was decided, in order."""
+        return list(self._ledger.records.values())
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """The latest answers that came by signal and were refused."""
+        return list(self._ledger.refusals)
+
+    def note(self, line: str) -> None:
+        """Show one more line in the run's current details."""
+        self._notes.append(line)
+        self._show_details()
+
+    async def ask(
+        self,
+        kind: type[Requirement],
+        *,
+        name: str,
+        message: str,
+        path: str | None = None,
+        timeout: float | timedelta | None = None,
+        on_timeout: OnTimeout | str = OnTimeout.cancel,
+        on_reject: OnReject | None = None,
+        check: type[BaseModel] | None = None,
+        **fields: Any,
+    ) -> ResolutionRecord:
+        """Open a requirement of any kind and wait for the decision that closes it."""
+        seconds = _author(lambda: as_seconds(timeout, f"{name}: timeout"))
+        policy = _author(lambda: parse_enum(OnTimeout, on_timeout, f"{name}: on_timeout"))
+        place = path or _author(lambda: slug(name))
+        key, turn = self._ledger.next_round(place)
+        now = workflow.now()
+        requirement = kind(
+            id=key,
+            path=place,
+            name=name,
+            message=message,
+            created_at=now,
+            deadline=None if seconds is None else now + timedelta(seconds=seconds),
+            on_timeout=None if seconds is None else policy,
+            on_reject=on_reject,
+            round=turn,
+            **fields,
+        ).sealed()
+        return await self._wait(requirement, check)
+
+    async def _wait(
+        self, requirement: AnyRequirement, check: type[BaseModel] | None
+    ) -> ResolutionRecord:
+        ledger, key = self._ledger, requirement.id
+        ledger.ask(requirement, check)
+        self._changed()
+        left = (
+            None if requirement.deadline is None else requirement.deadline - requirement.created_at
+        )
+        try:
+            await workflow.wait_condition(
+                lambda: key in ledger.records, timeout=left, timeout_summary=key
+            )
+        except TimeoutError:
+            # The timer and an answer may come in one task; then the answer, handled first, has
+            # closed it.
+            if key not in ledger.records:
+                ledger.time_out(key, workflow.now())
+                self._changed()
+        except asyncio.CancelledError:
+            if key not in ledger.records:
+                ledger.withdraw(key, "the run no longer needs it", workflow.now())
+                self._changed()
+            raise
+        finally:
+            # Before the run goes on: a command after the one that ends the run would be lost.
+            self._publish()
+        return ledger.records[key]
+
+    # What an operator sees
+
+    def _changed(self) -> None:
+        if not self._stale:
+            self._stale = True
+            # Requirements that open or close in one activation are written together.
+            asyncio.get_running_loop().call_soon(self._publish)
+
+    def _publish(self) -> None:
+        if not self._stale:
+            return
+        self._stale = False
+        if self._search_attributes:
+            self._write_attributes()
+        if self._ledger.open:
+            workflow.upsert_memo({MEMO_KEY: _details.memo(self.open, MEMO_ROWS)})
+        self._show_details()
+
+    def _write_attributes(self) -> None:
+        kinds = tuple(sorted({f"kind:{each.kind}" for each in self.open}))
+        if kinds == (self._written or ()):
+            return
+        self._written = kinds
+        tags = [*self._base_tags, *kinds]
+        workflow.upsert_search_attributes(
+            [
+                HITL_STATUS.value_set(PENDING) if kinds else HITL_STATUS.value_unset(),
+                HITL_TAGS.value_set(tags) if tags else HITL_TAGS.value_unset(),
+            ]
+        )
+
+    def _show_details(self) -> None:
+        kept = len(self._ledger.refusals)
+        refused = [f"{kept} answers by signal were refused: query `requirements` says why"]
+        notes = self._notes + (refused if kept else [])
+        workflow.set_current_details(_details.markdown(self.open, notes, workflow.info()))
+
+
+def _author(act: Callable[[], R]) -> R:
+    try:
+        return act()
+    except DefinitionError as error:
+        _refuse_author(str(error))
+
+
+def _refuse_author(message: str) -> NoReturn:
+    raise as_failure(DefinitionError(message))

