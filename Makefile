@@ -27,7 +27,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) -m '' --cov $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) -m '' $(ARGS) --cov
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import json
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import PydanticSerializationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, CancelledError
@@ -28,8 +30,9 @@ from temporal_hitl.plan import LIVENESS, Registry
 from temporal_hitl.primitives import Executor, Node
 from temporal_hitl.run import StepOutput
 
-BEAT_SECONDS = LIVENESS.total_seconds() / 3
-_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+BEAT = timedelta(seconds=3)
+"""How often a running step tells that it lives, and hears that it is cancelled."""
+_JSON: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 @dataclass
@@ -129,19 +132,21 @@ def _offered(
 def _arguments(
     function: Executor, call: ActivityCall, offered: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    first: list[Any] = [call.outputs] if call.role == "end_condition" else [call.step_input]
+    given: list[Any] = [call.outputs] if call.role == "end_condition" else [call.step_input]
     if call.role == "should_continue":
-        first.append(call.step_input.iteration)
-    parameters = inspect.signature(function).parameters.values()
-    positional = [
-        each
-        for each in parameters
-        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
-    ]
-    room = [each for each in positional if each.name not in offered]
-    starred = any(each.kind is each.VAR_POSITIONAL for each in parameters)
-    args = first if starred else first[: len(room)]
-    return args, {each.name: offered[each.name] for each in parameters if each.name in offered}
+        given.append(call.step_input.iteration)
+    args: list[Any] = []
+    named: dict[str, Any] = {}
+    for each in inspect.signature(function).parameters.values():
+        if each.kind is each.VAR_POSITIONAL:
+            args, given = [*args, *given], []
+        elif each.kind in (each.KEYWORD_ONLY, each.VAR_KEYWORD):
+            named |= {name: value for name, value in offered.items() if name == each.name}
+        elif each.name in offered:
+            args.append(offered[each.name])
+        elif given:
+            args.append(given.pop(0))
+    return args, named
 
 
 def _output(call: ActivityCall, returned: Any) -> StepOutput:
@@ -159,38 +164,45 @@ def _value(call: ActivityCall, returned: Any) -> Any:
 
 
 def _as_json(value: Any, where: str) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+    if inspect.iscoroutine(value):
+        value.close()
+        raise _not_json(f"{where} returned a coroutine, which nobody awaits; write `async def`")
     try:
-        return _JSON.dump_python(value, mode="json")
-    except PydanticSerializationError as error:
-        raise ApplicationError(
-            f"{where} returned what JSON cannot hold ({error}); return text, numbers, lists, dicts,"
-            " dataclasses or Pydantic models",
-            type="temporal_hitl.NotJson",
-            non_retryable=True,
+        data = _JSON.dump_python(value, mode="json")
+        # What the converter would refuse or change later is refused here, where the step is known.
+        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise _not_json(
+            f"{where} returned what JSON cannot hold ({error}); return text, finite numbers, lists,"
+            " dicts, dataclasses or Pydantic models"
         ) from None
+    return data
+
+
+def _not_json(message: str) -> ApplicationError:
+    return ApplicationError(message, type="temporal_hitl.NotJson", non_retryable=True)
 
 
 def _as_failure(error: Exception) -> ApplicationError:
-    # Never the bare name: `NotFoundError` without a module can then only be the SDK's "no such
-    # activity".
-    attempt = {"attempt": activity.info().attempt}
+    info = activity.info()
+    listed = (info.retry_policy and info.retry_policy.non_retryable_error_types) or ()
+    attempt = {"attempt": info.attempt}
     if isinstance(error, ApplicationError):
         kind = error.type or "temporalio.exceptions.ApplicationError"
         return ApplicationError(
             error.message,
             attempt,
             *error.details,
+            # Never a bare name: `NotFoundError` can then only be the SDK's "no such activity".
             type=kind if "." in kind else f"application.{kind}",
-            non_retryable=error.non_retryable,
+            non_retryable=error.non_retryable or kind in listed,
             next_retry_delay=error.next_retry_delay,
             category=error.category,
         )
-    kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    return ApplicationError(
-        str(error), attempt, type=kind, non_retryable=isinstance(error, HitlError)
-    )
+    bare = type(error).__qualname__
+    kind = f"{type(error).__module__}.{bare}"
+    final = isinstance(error, HitlError) or bare in listed or kind in listed
+    return ApplicationError(str(error), attempt, type=kind, non_retryable=final)
 
 
 # A worker that dies is noticed by its silence. Steps with a heartbeat of their own are left alone.
@@ -204,7 +216,7 @@ def _beating() -> Generator[None]:
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(BEAT_SECONDS):
+        while not stop.wait(BEAT.total_seconds()):
             activity.heartbeat()
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), daemon=True)
@@ -223,7 +235,7 @@ async def _beating_on_loop() -> AsyncGenerator[None]:
 
     async def beat() -> None:
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(BEAT.total_seconds())
             activity.heartbeat()
 
     task = asyncio.create_task(beat())

@@ -80,15 +80,13 @@ def _span(seconds: float | None) -> timedelta | None:
 
 
 def _retry_policy(retry: Retry) -> RetryPolicy:
-    # Exceptions cross under qualified names; an author may write them bare.
-    bare = [name for name in retry.non_retryable if "." not in name]
-    qualified = [f"{module}.{name}" for name in bare for module in ("builtins", "application")]
     return RetryPolicy(
         initial_interval=timedelta(seconds=retry.initial_interval),
         backoff_coefficient=retry.backoff_coefficient,
         maximum_interval=_span(retry.maximum_interval),
         maximum_attempts=retry.maximum_attempts,
-        non_retryable_error_types=[*retry.non_retryable, *qualified],
+        # Listed bare, as authors write them: our activities know, and mark what matches.
+        non_retryable_error_types=list(retry.non_retryable),
     )
 
 

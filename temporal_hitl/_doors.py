@@ -25,7 +25,7 @@ from temporal_hitl.errors import (
     ResolutionError,
     wire_type,
 )
-from temporal_hitl.requirements import Channel
+from temporal_hitl.requirements import Door
 
 DOORS = ("resolve", "confirm", "reject")
 REQUIREMENTS = "requirements"
@@ -66,7 +66,7 @@ class Doors:
         workflow.set_query_handler(REQUIREMENTS, self._on_query)
 
     def _on_update(self, door: str) -> Callable[..., Any]:
-        return lambda *args: over_wire(lambda: self._decide(door, args, Channel.update))
+        return lambda *args: over_wire(lambda: self._decide(door, args, Door.update))
 
     def _validator(self, door: str) -> Callable[..., None]:
         def validate(*args: Any) -> None:
@@ -78,7 +78,7 @@ class Doors:
         def handle(*args: Any) -> None:
             # A signal handler that raises fails the run, or wedges it for ever.
             try:
-                self._decide(door, args, Channel.signal)
+                self._decide(door, args, Door.signal)
             except ResolutionError as refused:
                 self._refuse(door, args, refused)
             except Exception as error:
@@ -96,10 +96,10 @@ class Doors:
             told["resolved"] = [each.model_dump(mode="json") for each in ledger.records.values()]
         return told
 
-    def _decide(self, door: str, args: Sequence[Any], channel: Channel) -> Any:
+    def _decide(self, door: str, args: Sequence[Any], by: Door) -> Any:
         data, several = self._read(door, args)
         open_before = len(self._ledger.open)
-        records = self._ledger.decide(data, channel, workflow.now())
+        records = self._ledger.decide(data, by, workflow.now())
         if len(self._ledger.open) < open_before:
             self._closed()
         told = [record.model_dump(mode="json") for record in records]

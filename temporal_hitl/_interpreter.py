@@ -8,7 +8,7 @@ gate.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError
 
 from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import PLAN_ACTIVITY, ActivityCall, ActivityResult
-from temporal_hitl._scope import Scope, container_output
+from temporal_hitl._scope import Scope, State, container_output
 from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChanged, StateConflict
 from temporal_hitl.plan import (
     AnyPlan,
@@ -44,6 +44,8 @@ from temporal_hitl.run import (
 from temporal_hitl.workflow import Gate
 
 EVENTS_KEPT = 200
+RETURNED = "temporal_hitl.ReturnedFailure"
+"""The error type of a failure that an executor returned and did not raise."""
 
 
 class RunCancelled(Exception):
@@ -57,7 +59,7 @@ class Interpreter:
         self._gate = gate
         self._input = run_input
         self._options = options
-        self._state = dict(options.session_state)
+        self._state = State(dict(options.session_state))
         self._results: list[StepOutput] = []
         self._caller = Caller()
         self._events: list[AnyEvent] = []
@@ -111,7 +113,7 @@ class Interpreter:
             refused=self._gate.refused,
             running=self._caller.running,
             events=self._events,
-            session_state=self._state,
+            session_state=self._state.values,
             error=error,
             error_type=error_type,
             started_at=info.workflow_start_time,
@@ -164,7 +166,11 @@ class Interpreter:
             )
         except StepFailed as failed:
             return self._go_on(node, scope, "Step", failed)
-        return result.output
+        output = result.output
+        if output is not None and not output.success:
+            error = output.error or "the executor returned success=False"
+            self._go_on(node, scope, "Step", StepFailed(scope.path, RETURNED, error))
+        return output
 
     async def _confirmed(self, node: StepPlan, scope: Scope) -> bool:
         review = node.review
@@ -193,35 +199,17 @@ class Interpreter:
         self._happened(NodeSkipped(at=now, path=scope.path, requirement_id=record.requirement_id))
 
     async def _parallel(self, node: ParallelPlan, scope: Scope) -> StepOutput | None:
-        branches = [replace(scope, state=dict(scope.state)) for _ in node.children]
+        branches = {child.name: scope.state.branch() for child in node.children}
         walks = [
-            self._walk(child, branch) for child, branch in zip(node.children, branches, strict=True)
+            self._walk(child, replace(scope, state=branches[child.name])) for child in node.children
         ]
         outputs = await _together([asyncio.create_task(walk) for walk in walks])
-        names = [child.name for child in node.children]
-        self._merge(scope, dict(zip(names, (branch.state for branch in branches), strict=True)))
+        for key, kept in scope.state.merge(branches):
+            conflict = StateConflict(at=workflow.now(), path=scope.path, key=key, kept=kept)
+            self._happened(conflict)
         there = [output for output in outputs if output is not None]
         content = {output.step_name or "": output.content for output in there if output.success}
         return container_output(node, scope, "Parallel", there, content=content)
-
-    def _merge(self, scope: Scope, branches: Mapping[str, dict[str, Any]]) -> None:
-        before, written = dict(scope.state), dict[str, Any]()
-        for name, state in branches.items():
-            changed = {
-                key: state.get(key)
-                for key in {**before, **state}
-                if state.get(key) != before.get(key)
-            }
-            for key, value in changed.items():
-                if key in written and written[key] != value:
-                    self._happened(
-                        StateConflict(at=workflow.now(), path=scope.path, key=key, kept=name)
-                    )
-                written[key] = value
-                if key in state:
-                    scope.state[key] = value
-                else:
-                    scope.state.pop(key, None)
 
     async def _condition(self, node: ConditionPlan, scope: Scope) -> StepOutput | None:
         yes = node.evaluator
@@ -300,7 +288,9 @@ class Interpreter:
         }
 
     async def _call(self, call: Call, asked: ActivityCall, scope: Scope) -> ActivityResult:
-        asked = asked.model_copy(update={"digest": call.digest, "session_state": scope.state})
+        asked = asked.model_copy(
+            update={"digest": call.digest, "session_state": scope.state.values}
+        )
         return self._accept(call, await self._caller.call(call, asked), scope)
 
     def _accept(self, call: Call, result: ActivityResult, scope: Scope) -> ActivityResult:
@@ -313,9 +303,7 @@ class Interpreter:
                 executed=result.digest,
             )
             self._happened(changed)
-        scope.state.update(result.state_changes)
-        for key in result.state_removed:
-            scope.state.pop(key, None)
+        scope.state.apply(result.state_changes, result.state_removed)
         return result
 
     def _go_on(

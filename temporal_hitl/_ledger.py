@@ -25,6 +25,7 @@ from temporal_hitl.requirements import (
     AnyResolution,
     Channel,
     DecidedBy,
+    Door,
     Identity,
     Refusal,
     Reject,
@@ -38,7 +39,7 @@ from temporal_hitl.requirements import (
 REFUSALS_KEPT = 50
 """How many refused signals a run remembers; the oldest go first."""
 
-TEXT_KEPT = 1000
+PAYLOAD_KEPT, REASON_KEPT = 500, 1000
 """Characters kept of a refused payload, and of the reason."""
 
 Form = type[BaseModel] | None
@@ -65,16 +66,14 @@ class Ledger:
         self.open[requirement.id] = requirement
         self._forms[requirement.id] = form
 
-    def decide(
-        self, data: Sequence[Any], channel: Channel, now: datetime
-    ) -> list[ResolutionRecord]:
+    def decide(self, data: Sequence[Any], door: Door, now: datetime) -> list[ResolutionRecord]:
         """Apply one or several resolutions, all or none, and return their records.
 
         Raises:
             ResolutionError: the first reason why they cannot all be applied; nothing has changed.
         """
         resolutions = self.check(data)
-        return [self._apply(resolution, channel, now) for resolution in resolutions]
+        return [self._apply(resolution, door, now) for resolution in resolutions]
 
     def check(self, data: Sequence[Any]) -> list[AnyResolution]:
         """Return `data` as resolutions that can all be applied now, or raise why not."""
@@ -114,62 +113,59 @@ class Ledger:
             raise UnknownRequirement(f"this run has no requirement {key!r}; {self._open_ids()}")
         validate(self.open[key], resolution, self._forms[key])
 
-    def _apply(
-        self, resolution: AnyResolution, channel: Channel, now: datetime
-    ) -> ResolutionRecord:
+    def _apply(self, resolution: AnyResolution, door: Door, now: datetime) -> ResolutionRecord:
         if self._is_repeat(resolution):
             return self.records[resolution.requirement_id]
         if resolution.decision_id is not None:
             self._decisions[resolution.decision_id] = resolution.requirement_id
-        deadline = self.open[resolution.requirement_id].deadline
-        late = deadline is not None and now >= deadline and not isinstance(resolution, Reject)
+        asked = self.open[resolution.requirement_id]
+        overdue = asked.deadline is not None and now >= asked.deadline
         return self._close(
-            resolution.requirement_id, resolution, DecidedBy.human, channel, now, late
+            asked,
+            resolution=resolution,
+            decided_by=DecidedBy.human,
+            channel=Channel.temporal,
+            door=door,
+            resolved_at=now,
+            late=overdue and not isinstance(resolution, Reject),
+            identity=Identity.claimed if resolution.resolved_by else Identity.none,
         )
 
     def time_out(self, requirement_id: str, now: datetime) -> ResolutionRecord:
         """Let the deadline decide."""
-        policy = self.open[requirement_id].on_timeout
-        assert policy is not None, "a requirement with a deadline says what the deadline does"
-        outcome = TimedOut(on_timeout=policy)
-        return self._close(requirement_id, outcome, DecidedBy.timeout, Channel.timer, now)
+        asked = self.open[requirement_id]
+        assert asked.on_timeout is not None, "where there is a deadline, it is said what it does"
+        return self._close(
+            asked,
+            resolution=TimedOut(on_timeout=asked.on_timeout),
+            decided_by=DecidedBy.timeout,
+            channel=Channel.timer,
+            resolved_at=now,
+        )
 
     def withdraw(self, requirement_id: str, reason: str, now: datetime) -> ResolutionRecord:
         """Stop asking, undecided."""
-        outcome = Withdrawn(reason=reason)
-        return self._close(requirement_id, outcome, DecidedBy.policy, Channel.run, now)
-
-    def _close(
-        self,
-        requirement_id: str,
-        outcome: AnyResolution | TimedOut | Withdrawn,
-        decided_by: DecidedBy,
-        channel: Channel,
-        now: datetime,
-        late: bool = False,
-    ) -> ResolutionRecord:
-        asked = self.open.pop(requirement_id)
-        del self._forms[requirement_id]
-        record = ResolutionRecord(
-            requirement_id=requirement_id,
-            kind=asked.kind,
-            path=asked.path,
-            resolution=outcome,
-            decided_by=decided_by,
-            channel=channel,
+        return self._close(
+            self.open[requirement_id],
+            resolution=Withdrawn(reason=reason),
+            decided_by=DecidedBy.policy,
+            channel=Channel.run,
             resolved_at=now,
-            late=late,
-            identity=Identity.claimed if getattr(outcome, "resolved_by", None) else Identity.none,
         )
-        self.records[requirement_id] = record
+
+    def _close(self, asked: AnyRequirement, **decided: Any) -> ResolutionRecord:
+        place = {"requirement_id": asked.id, "kind": asked.kind, "path": asked.path}
+        record = ResolutionRecord(**place, **decided)
+        del self.open[asked.id], self._forms[asked.id]
+        self.records[asked.id] = record
         return record
 
     def refuse(
         self, door: str, payload: Sequence[Any], reason: ResolutionError, now: datetime
     ) -> None:
         """Remember an answer that could not be applied, for whoever looks for it."""
-        text = json.dumps(list(payload), default=repr, ensure_ascii=False)[:TEXT_KEPT]
-        told = str(reason)[:TEXT_KEPT]
+        text = json.dumps(list(payload), default=repr, ensure_ascii=False)[:PAYLOAD_KEPT]
+        told = str(reason)[:REASON_KEPT]
         self.refusals.append(Refusal(at=now, door=door, payload=text, reason=told))
         del self.refusals[:-REFUSALS_KEPT]
 
@@ -184,11 +180,11 @@ class Ledger:
         """
         if not 1 <= len(args) <= 2 or not all(isinstance(arg, str) for arg in args) or not args[0]:
             shown = ", ".join(repr(arg)[:80] for arg in args) or "nothing"
+            # Commands stand alone on their lines, the last one not last: doors append to a message.
             examples = "".join(f"\n  {each}" for each in paste)
             raise MalformedResolution(
                 f"{action!r} takes the id of a requirement, and at most a text beside it;"
-                f" it got {shown}."
-                f" {self._open_ids()}{examples}"
+                f" it got {shown}. {'Write:' if paste else ''}{examples}\n{self._open_ids()}"
             )
         text = {"confirm": "comment", "reject": "feedback"}[action]
         return {"action": action, "requirement_id": args[0]} | (

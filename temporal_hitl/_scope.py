@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from temporal_hitl.plan import AnyPlan
 from temporal_hitl.run import StepOutput, one_result
+
+
+@dataclass
+class State:
+    """The session state along one branch, and which keys were written there, removals included."""
+
+    values: dict[str, Any]
+    written: dict[str, str] = field(default_factory=dict[str, str])
+    """The JSON of what each key was given last; empty where it was removed."""
+
+    def apply(self, changes: Mapping[str, Any], removed: Sequence[str]) -> None:
+        """Take over what a step changed."""
+        for key, value in changes.items():
+            self.values[key] = value
+            self.written[key] = json.dumps(value, sort_keys=True)
+        for key in removed:
+            self.values.pop(key, None)
+            self.written[key] = ""
+
+    def branch(self) -> State:
+        """Return a copy for one branch of a Parallel, in which nothing is written yet."""
+        return State(dict(self.values))
+
+    def merge(self, branches: Mapping[str, State]) -> list[tuple[str, str]]:
+        """Take over what the branches wrote; return each key in conflict and whose value won."""
+        conflicts: list[tuple[str, str]] = []
+        seen: dict[str, str] = {}
+        for name, branch in branches.items():
+            conflicts += [
+                (key, name) for key, told in branch.written.items() if seen.get(key, told) != told
+            ]
+            seen |= branch.written
+            changes = {key: branch.values[key] for key, told in branch.written.items() if told}
+            self.apply(changes, [key for key, told in branch.written.items() if not told])
+        return conflicts
 
 
 @dataclass(frozen=True)
@@ -16,8 +52,8 @@ class Scope:
 
     path: str
     input: Any
-    state: dict[str, Any]
-    """Shared with the nodes before and after; replaced key by key, never changed in place."""
+    state: State
+    """Shared with the nodes before and after; a Parallel gives each branch its own."""
     previous: Any = None
     outputs: Mapping[str, StepOutput] = field(default_factory=dict[str, StepOutput])
     iteration: int | None = None

@@ -9,11 +9,15 @@ from types import CodeType
 from typing import Any, cast
 
 
+def _whole(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = cast(Any, function).func
+    return function
+
+
 def source_digest(function: Any) -> str:
     """Return a digest of a function's source text, or of its code where there is no text."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = inspect.unwrap(function)
+    function = inspect.unwrap(_whole(function))
     subject = cast(Any, function if inspect.isroutine(function) else type(function))
     try:
         return hashlib.sha256(inspect.getsource(subject).encode()).hexdigest()
@@ -35,6 +39,7 @@ def _code_text(code: CodeType | None) -> str:
 
 def is_async(function: Any) -> bool:
     """Return whether calling `function` gives a coroutine."""
+    function = _whole(function)
     if inspect.iscoroutinefunction(function):
         return True
     # An object with a call method: B004 is about asking whether there is one.
@@ -43,7 +48,6 @@ def is_async(function: Any) -> bool:
 
 def qualified_name(function: Any) -> str:
     """Return where `function` is defined: `activities.data_release.redact`."""
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = _whole(function)
     subject = cast(Any, function if hasattr(function, "__qualname__") else type(function))
     return f"{subject.__module__}.{subject.__qualname__}"

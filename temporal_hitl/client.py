@@ -34,6 +34,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING, missing, session_tag
 from temporal_hitl._reach import PATIENCE, Reach, RunRequirements, not_found
 from temporal_hitl.errors import (
     DecisionConflict,
@@ -50,7 +51,7 @@ from temporal_hitl.requirements import (
     parse_resolution,
 )
 from temporal_hitl.run import RunOptions, WorkflowRunOutput
-from temporal_hitl.workflow import HITL_STATUS, HITL_TAGS, MEMO_KEY, PENDING
+from temporal_hitl.workflow import MEMO_KEY
 
 __all__ = ["TASK_QUEUE", "HitlClient", "OpenRequirement", "RunRequirements"]
 
@@ -132,13 +133,18 @@ class HitlClient:
         if options is not None and options.session_id is not None:
             tags = SearchAttributePair(HITL_TAGS, [session_tag(options.session_id)])
             start.setdefault("search_attributes", TypedSearchAttributes([tags]))
-        handle = await self.client.start_workflow(
-            name,
-            args=[input, data] if data else [input],
-            id=run_id or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name)}-{uuid.uuid4().hex[:12]}",
-            task_queue=task_queue or self.task_queue,
-            **start,
-        )
+        try:
+            handle = await self.client.start_workflow(
+                name,
+                args=[input, data] if data else [input],
+                id=run_id or f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name)}-{uuid.uuid4().hex[:12]}",
+                task_queue=task_queue or self.task_queue,
+                **start,
+            )
+        except RPCError as error:
+            if error.status is RPCStatusCode.INVALID_ARGUMENT and HITL_TAGS.name in error.message:
+                raise missing(self.client.namespace, error) from error
+            raise
         return handle.id
 
     def handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
@@ -247,7 +253,11 @@ class HitlClient:
         except WorkflowUpdateFailedError as error:
             return await self._refused(run_id, parsed, error)
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-            raise await self._reach.nobody_answers(run_id) from error
+            nobody = await self._reach.nobody_answers(run_id)
+            again = f"send it again with decision_id={parsed.decision_id!r}: it counts once"
+            raise NoWorker(
+                f"{nobody}. The decision is not known to be recorded; {again}"
+            ) from error
         except RPCError as error:
             return await self._after_the_end(run_id, parsed, error)
         return _same_decision(parsed, ResolutionRecord.model_validate(told))
@@ -311,11 +321,6 @@ class HitlClient:
             await self.handle(run_id).cancel()
         except RPCError as error:
             raise not_found(run_id, error) from error
-
-
-def session_tag(session_id: str) -> str:
-    """Return the tag in `HitlTags` that a session's runs carry."""
-    return f"session:{session_id}"
 
 
 def _same_decision(sent: AnyResolution, record: ResolutionRecord) -> ResolutionRecord:

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from temporal_hitl._attributes import HITL_TAGS, session_tag
 from temporal_hitl._site import InMemoryDb, PostgresDb, Site, SqliteDb, background, site_of
-from temporal_hitl.client import TASK_QUEUE, HitlClient, session_tag
+from temporal_hitl.client import TASK_QUEUE, HitlClient
 from temporal_hitl.errors import DefinitionError, ResolutionError, RunFailed, RunNotFound
 from temporal_hitl.local import ui_url
 from temporal_hitl.plan import Plan, compile_definition
@@ -184,11 +185,11 @@ class Workflow(Definition):
         return await (await self._client()).get(run_id)
 
     def web_url(self, run_id: str) -> str | None:
-        """Return the run's address in the Temporal Web UI; None where the server is not embedded."""
+        """Return the run's page in the Temporal Web UI; None unless the server is embedded."""
         return _wait_for("aweb_url", lambda: self._web_url(run_id))
 
     async def aweb_url(self, run_id: str) -> str | None:
-        """Return the run's address in the Temporal Web UI; None where the server is not embedded."""
+        """Return the run's page in the Temporal Web UI; None unless the server is embedded."""
         return await _aside(self._web_url(run_id))
 
     async def _web_url(self, run_id: str) -> str | None:
@@ -208,7 +209,7 @@ class Workflow(Definition):
         if wanted is None:
             raise RunNotFound(f"{self.name} has no session yet; run it, or give session_id=")
         client = await self._client()
-        query = f"HitlTags = '{session_tag(wanted)}'"
+        query = f"{HITL_TAGS.name} = '{session_tag(wanted)}'"
         listed = [each.id async for each in client.client.list_workflows(query)]
         # Visibility lags a little: runs of this object are known without it.
         runs = [await client.get(each) for each in dict.fromkeys([*listed, *self._runs])]

@@ -13,38 +13,30 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import temporalio.activity
 import temporalio.workflow
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.client import Client
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.plugin import SimplePlugin
-from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from temporal_hitl._activities import activities_of
+from temporal_hitl._activities import BEAT, activities_of
+from temporal_hitl._attributes import ensure_search_attributes
 from temporal_hitl._workflow_types import workflow_type
-from temporal_hitl.errors import HitlError, SearchAttributesMissing
+from temporal_hitl.errors import HitlError
 from temporal_hitl.plan import Registry
 from temporal_hitl.primitives import Definition
-from temporal_hitl.workflow import HITL_STATUS, HITL_TAGS
 
-__all__ = ["SEARCH_ATTRIBUTES", "THREADS", "HitlPlugin", "ensure_search_attributes"]
+__all__ = ["THREADS", "HitlPlugin"]
 
-SEARCH_ATTRIBUTES = {HITL_STATUS.name: "Keyword", HITL_TAGS.name: "KeywordList"}
-"""What the namespace must have, by name and Temporal's type."""
+SDK_THROTTLE = timedelta(seconds=60)
+"""The SDK's default of `max_heartbeat_throttle_interval`; another value is the user's choice."""
 THREADS = 100
 """How many sync executors a worker runs at once, where it has no `activity_executor` of its own."""
-
-_TYPES = {
-    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
-}
 
 
 class HitlPlugin(SimplePlugin):
@@ -90,6 +82,9 @@ class HitlPlugin(SimplePlugin):
         config = super().configure_worker(config)
         if config.get("activity_executor") is None and self.registry.names:
             config["activity_executor"] = self._threads
+        if self.registry.names and config.get("max_heartbeat_throttle_interval") == SDK_THROTTLE:
+            # Held back by the SDK, a heartbeat would bring the word of a cancel half a minute late.
+            config["max_heartbeat_throttle_interval"] = BEAT
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
@@ -130,44 +125,3 @@ def _pass_through(existing: WorkflowRunner | None) -> WorkflowRunner:
         restrictions = existing.restrictions.with_passthrough_modules("temporal_hitl")
         return dataclasses.replace(existing, restrictions=restrictions)
     return existing or SandboxedWorkflowRunner()
-
-
-async def ensure_search_attributes(client: Client) -> None:
-    """Make sure that the namespace has our search attributes; create them where that is allowed.
-
-    An attribute that is missing would wedge the first run that pauses, so a worker does not start
-    without.
-
-    Raises:
-        SearchAttributesMissing: they are not there and cannot be created; with the command to run.
-    """
-    if await _attributes_exist(client):
-        return
-    wanted = {name: _TYPES[kind] for name, kind in SEARCH_ATTRIBUTES.items()}
-    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=wanted)
-    try:
-        await client.operator_service.add_search_attributes(request)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.ALREADY_EXISTS:
-            raise SearchAttributesMissing(_how_to_create(client.namespace, error)) from error
-
-
-async def _attributes_exist(client: Client) -> bool:
-    # A List query that names them is answered everywhere, on Temporal Cloud too.
-    query = " OR ".join(f"{name} = 'none'" for name in SEARCH_ATTRIBUTES)
-    try:
-        await client.count_workflows(query)
-    except RPCError as error:
-        if error.status is RPCStatusCode.INVALID_ARGUMENT:
-            return False
-        raise
-    return True
-
-
-def _how_to_create(namespace: str, error: RPCError) -> str:
-    names = " ".join(f"--name {name} --type {kind}" for name, kind in SEARCH_ATTRIBUTES.items())
-    return (
-        f"namespace {namespace!r} lacks the search attributes {', '.join(SEARCH_ATTRIBUTES)}, and"
-        f" this worker may not create them ({error.message}). An operator must run:\n"
-        f"  temporal operator search-attribute create --namespace {namespace} {names}"
-    )

@@ -77,7 +77,7 @@ class Step:
     An execution that fails is tried again up to `max_retries` times (seed 002), one second apart at
     first and doubling; a `retry_policy` says it in Temporal's own words instead. What happens after
     the last failure is `on_error`. Timeouts are seconds or timedeltas. Unless `heartbeat_timeout`
-    is given, the worker proves every ten seconds that it lives, so that a step of a worker that
+    is given, the worker proves every three seconds that it lives, so that a step of a worker that
     died is started again within half a minute; with it given, the executor calls
     `temporalio.activity.heartbeat` itself.
 

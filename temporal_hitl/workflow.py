@@ -33,9 +33,9 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 
 from temporal_hitl import _details
+from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING
 from temporal_hitl._doors import Doors, as_failure
 from temporal_hitl._ledger import Ledger
 from temporal_hitl.errors import DefinitionError
@@ -59,13 +59,8 @@ from temporal_hitl.review import (
     parse_enum,
 )
 
-__all__ = ["HITL_STATUS", "HITL_TAGS", "MEMO_KEY", "PENDING", "Gate"]
+__all__ = ["MEMO_KEY", "Gate"]
 
-HITL_STATUS = SearchAttributeKey.for_keyword("HitlStatus")
-"""Holds `pending` while something is open; filter by `ExecutionStatus` too, closed runs keep it."""
-HITL_TAGS = SearchAttributeKey.for_keyword_list("HitlTags")
-"""Holds `kind:confirmation` and the like for what is open, beside the tags given at the start."""
-PENDING = "pending"
 MEMO_KEY = "hitl_requirements"
 """The memo field with the open requirements in short form."""
 MEMO_ROWS = 20

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from temporal_hitl import SqliteDb
 from tests.stage import server_options
 
 
@@ -25,3 +27,18 @@ async def env() -> AsyncIterator[WorkflowEnvironment]:
 def cache(request: pytest.FixtureRequest) -> int:
     """How many runs a worker keeps in memory; with 0, every message replays the whole history."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the one embedded server per test process that `Workflow.run` starts."""
+    return tmp_path_factory.mktemp("embedded") / "dev.db"
+
+
+@pytest.fixture
+def embedded(database: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteDb:
+    """What `Workflow(db=...)` takes to run on the embedded server, with no other one configured."""
+    for name in ("ADDRESS", "NAMESPACE", "PROFILE", "API_KEY", "TLS"):
+        monkeypatch.delenv(f"TEMPORAL_{name}", raising=False)
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(database.with_name("temporal.toml")))
+    return SqliteDb(db_file=database)

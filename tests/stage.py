@@ -16,11 +16,13 @@ from typing import Any
 from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
-from temporal_hitl import HitlClient, HitlPlugin, RunOptions, WorkflowRunOutput
-from temporal_hitl.plugin import SEARCH_ATTRIBUTES
+from temporal_hitl import HitlClient, HitlPlugin, RunOptions, SqliteDb, WorkflowRunOutput
+from temporal_hitl.local import serve
+from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.primitives import Definition
 
 WAIT = 20.0
@@ -47,12 +49,18 @@ def server_options() -> dict[str, Any]:
     return {"dev_server_existing_path": temporal_binary(), "dev_server_extra_args": extra}
 
 
+def new_queue() -> str:
+    """Return the name of a task queue that nobody else uses."""
+    return f"test-{uuid.uuid4().hex[:8]}"
+
+
 @asynccontextmanager
 async def serving(
     env: WorkflowEnvironment,
     *definitions: Definition,
     workflows: Sequence[type] = (),
     client: Client | None = None,
+    queue: str | None = None,
     **options: Any,
 ) -> AsyncIterator[HitlClient]:
     """Run a worker for `definitions` and hand-written `workflows`, and yield a client of its task queue.
@@ -60,7 +68,7 @@ async def serving(
     Runs start with time skipping off, so that a test may answer in the middle of a wait; `env.fast_forward`
     moves a run's clock.
     """
-    queue = f"test-{uuid.uuid4().hex[:8]}"
+    queue = queue or new_queue()
     plugin = HitlPlugin(workflows=definitions)
     with env.with_time_skipping_disabled():
         connected = client or env.client
@@ -68,6 +76,14 @@ async def serving(
             connected, task_queue=queue, workflows=workflows, plugins=[plugin], **options
         ):
             yield HitlClient(connected, task_queue=queue)
+
+
+@asynccontextmanager
+async def embedded_client(db: SqliteDb) -> AsyncIterator[HitlClient]:
+    """Yield a client of the server that runs on a database file."""
+    with serve(db.db_file) as server:
+        client = await Client.connect(server.address.target, data_converter=pydantic_data_converter)
+        yield HitlClient(client)
 
 
 async def replays(

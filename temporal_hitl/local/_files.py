@@ -76,8 +76,6 @@ class Files:
             database.with_name(f"{database.name}.{suffix}")
             for suffix in ("log", "lock", "server.json")
         )
-        if log.exists() and log.stat().st_size > _LOG_LIMIT:
-            log.replace(log.with_suffix(".log.1"))
         return cls(log, database, lock, record)
 
     @classmethod
@@ -100,6 +98,11 @@ class Files:
         if self.database is not None and record is not None and record.unfinished:
             for suffix in ("", "-journal", "-wal", "-shm"):
                 self.database.with_name(self.database.name + suffix).unlink(missing_ok=True)
+
+    def shorten_log(self) -> None:
+        """Set a long log aside as `.log.1`; only while no server writes to it."""
+        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
+            self.log.replace(self.log.with_suffix(".log.1"))
 
     def log_tail(self) -> str:
         """Return the last lines of the log, to be read after a colon."""

@@ -126,6 +126,7 @@ class Keeper(threading.Thread):
         """Run the server until it ends or is to be closed; return for how long it was ready."""
         ports = self.ports or self._usual_ports() or free_ports()
         server = command(ports, self.files.database, self._search_attributes)
+        self.files.shorten_log()
         self.files.discard_unfinished()
         unfinished = self.files.database is not None and not self.files.database.exists()
         with running(server, lock=lock, log_file=self.files.log) as process:

@@ -87,7 +87,7 @@ def _bad_values(form: type[BaseModel], values: dict[str, Any]) -> list[str]:
 
 def _bad_choices(choices: Sequence[str], route: Route) -> list[str]:
     unknown = [choice for choice in choices if choice not in route.choices]
-    problems = [f"{choice!r} is not one of {', '.join(route.choices)}" for choice in unknown]
+    problems = [f"{_short(choice)} is not one of {', '.join(route.choices)}" for choice in unknown]
     if not choices:
         problems.append(f"choose one of {', '.join(route.choices)}")
     if len(choices) > 1 and not route.allow_multiple:
@@ -103,7 +103,7 @@ def problems_of(invalid: ValidationError) -> list[str]:
     for error in invalid.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in error["loc"]) or "the answer"
         came = "" if error["type"] == "missing" else f" (got {_short(error['input'])})"
-        told.append(f"{where}: {error['msg']}{came}")
+        told.append(f"{where[:80]}: {error['msg'][:300]}{came}")
     return told
 
 

@@ -15,13 +15,13 @@ from temporal_hitl.review import OnTimeout
 class Resolution(Wire):
     """An answer to one requirement; the classes below say which."""
 
-    requirement_id: str
+    requirement_id: str = Field(max_length=1000)
     """The id of the requirement that it answers."""
     resolved_by: str | None = None
     """Who says so: a claim, unless the record's `identity` is `signed`."""
     comment: str | None = None
     """Why, for whoever reads the record."""
-    decision_id: str | None = None
+    decision_id: str | None = Field(default=None, max_length=1000)
     """The caller's key: the same decision sent twice is one decision, and a success both times."""
     digest: str | None = None
     """The digest of what the person saw; refused where the requirement's differs."""
@@ -126,13 +126,21 @@ class DecidedBy(StrEnum):
 
 
 class Channel(StrEnum):
-    """The door that a decision came through."""
+    """Through what a decision came."""
+
+    temporal = "temporal"
+    """Temporal's own doors, which carry no identity."""
+    timer = "timer"
+    """The deadline."""
+    run = "run"
+    """The run itself, when it ends or is cancelled."""
+
+
+class Door(StrEnum):
+    """Which of a run's doors an answer came by."""
 
     update = "update"
     signal = "signal"
-    timer = "timer"
-    run = "run"
-    """The run itself, when it ends or is cancelled."""
 
 
 class Identity(StrEnum):
@@ -152,6 +160,8 @@ class ResolutionRecord(Wire):
     resolution: Annotated[AnyResolution | TimedOut | Withdrawn, Field(discriminator="action")]
     decided_by: DecidedBy
     channel: Channel
+    door: Door | None = None
+    """By which door, where somebody answered."""
     resolved_at: datetime
     late: bool = False
     """Whether an affirmative answer was handled after the deadline, which had not acted yet."""
@@ -217,7 +227,9 @@ class ResolutionRecord(Wire):
         if isinstance(self.resolution, Withdrawn):
             return f"the run stopped asking at {when}: {self.resolution.reason}"
         who = self.resolved_by or "somebody who gave no name"
-        return f"{who} decided {self.action!r} by {self.channel.value} at {when}"
+        how = "" if self.door is None else f" by {self.door.value}"
+        why = self.feedback or self.comment
+        return f"{who} decided {self.action!r}{how} at {when}" + (f": {why}" if why else "")
 
 
 class Refusal(Wire):
@@ -227,5 +239,5 @@ class Refusal(Wire):
     door: str
     """The signal's name."""
     payload: str
-    """What arrived, as text, cut at 1,000 characters."""
+    """What arrived, as text, cut at 500 characters."""
     reason: str

@@ -1,0 +1,78 @@
+"""The search attributes that the inbox filters by: their names, and that a namespace has them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_hitl.errors import SearchAttributesMissing
+
+HITL_STATUS = SearchAttributeKey.for_keyword("HitlStatus")
+"""Holds `pending` while something is open; filter by `ExecutionStatus` too, closed runs keep it."""
+HITL_TAGS = SearchAttributeKey.for_keyword_list("HitlTags")
+"""Holds `kind:confirmation` and the like for what is open, beside the tags given at the start."""
+PENDING = "pending"
+
+SEARCH_ATTRIBUTES = {HITL_STATUS.name: "Keyword", HITL_TAGS.name: "KeywordList"}
+"""What the namespace must have, by name and Temporal's type."""
+SPREAD = 10.0
+"""Seconds that a server is given until attributes just created can be used."""
+
+_TYPES = {
+    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+}
+
+
+def session_tag(session_id: str) -> str:
+    """Return the tag in `HitlTags` that a session's runs carry."""
+    return f"session:{session_id}"
+
+
+async def ensure_search_attributes(client: Client) -> None:
+    """Make sure that the namespace has our search attributes; create them where that is allowed.
+
+    An attribute that is missing would wedge the first run that pauses, so a worker does not start
+    without.
+
+    Raises:
+        SearchAttributesMissing: they are not there and cannot be created; with the command to run.
+    """
+    if await _exist(client):
+        return
+    wanted = {name: _TYPES[kind] for name, kind in SEARCH_ATTRIBUTES.items()}
+    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=wanted)
+    try:
+        await client.operator_service.add_search_attributes(request)
+        async with asyncio.timeout(SPREAD):
+            while not await _exist(client):
+                await asyncio.sleep(0.1)
+    except (RPCError, TimeoutError) as error:
+        raise missing(client.namespace, error) from error
+
+
+async def _exist(client: Client) -> bool:
+    # A List query that names them is answered everywhere, on Temporal Cloud too.
+    query = " OR ".join(f"{name} = 'none'" for name in SEARCH_ATTRIBUTES)
+    try:
+        await client.count_workflows(query)
+    except RPCError as error:
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            return False
+        raise
+    return True
+
+
+def missing(namespace: str, error: Exception) -> SearchAttributesMissing:
+    """Return the error that says what an operator must run."""
+    names = " ".join(f"--name {name} --type {kind}" for name, kind in SEARCH_ATTRIBUTES.items())
+    return SearchAttributesMissing(
+        f"namespace {namespace!r} lacks the search attributes {', '.join(SEARCH_ATTRIBUTES)}, and"
+        f" they cannot be created from here ({error}). An operator must run:\n"
+        f"  temporal operator search-attribute create --namespace {namespace} {names}"
+    )
