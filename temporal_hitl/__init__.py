@@ -5,6 +5,7 @@ say where a person decides. `temporal_hitl.workflow.Gate` is the same gate for w
 hand.
 """
 
+from temporal_hitl._options import ActivityOptions
 from temporal_hitl.client import HitlClient, OpenRequirement
 from temporal_hitl.errors import (
     DefinitionError,
@@ -47,6 +48,7 @@ from temporal_hitl.run import (
 )
 
 __all__ = [
+    "ActivityOptions",
     "Answer",
     "Condition",
     "Confirm",

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeAlias, TypedDict
+from typing import Annotated, Literal, TypeAlias, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.common import RetryPolicy
 
 from temporal_hitl import primitives
+from temporal_hitl._options import CallOptions
 from temporal_hitl._source import is_async, qualified_name, source_digest
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.primitives import (
@@ -30,7 +31,7 @@ from temporal_hitl.primitives import (
     Steps,
 )
 from temporal_hitl.requirements import digest_of, slug
-from temporal_hitl.review import HumanReview, OnError
+from temporal_hitl.review import OnError, OnReject, OnTimeout
 
 __all__ = [
     "Compiled",
@@ -87,10 +88,20 @@ class _NodePlan(_Frozen):
     slug: str
 
 
+class ReviewPlan(_Frozen):
+    """A `HumanReview` as recorded: read back as it is, whatever later versions would refuse."""
+
+    requires_confirmation: bool = False
+    confirmation_message: str | None = None
+    on_reject: OnReject = OnReject.skip
+    timeout: float | None = None
+    on_timeout: OnTimeout = OnTimeout.cancel
+
+
 class StepPlan(_NodePlan):
     kind: Literal["step"] = "step"
     call: Call
-    review: HumanReview
+    review: ReviewPlan
     on_error: OnError
 
 
@@ -193,8 +204,7 @@ class _Compiler:
         segment = slug(name)
         path = f"{above}.{segment}" if above else segment
         named = _Named(name=node.name or path, slug=segment)
-        if node.name:
-            self._claim(node.name, segment, path)
+        self._claim(named["name"], segment if node.name else path, path)
         match node:
             case Step():
                 return self._step(node, named, segment, path)
@@ -209,22 +219,26 @@ class _Compiler:
             case Router():
                 return self._router(node, named, path)
 
-    def _claim(self, name: str, segment: str, path: str) -> None:
-        if segment in self._taken:
-            other, where = self._taken[segment]
-            if other == name:
-                raise DefinitionError(
-                    f"{self._name}: the name {name!r} stands twice, at {where} and at {path}"
-                )
-            raise DefinitionError(
-                f"{self._name}: {other!r} at {where} and {name!r} at {path} both make the id"
-                f" {segment!r}; rename one"
-            )
-        self._taken[segment] = (name, path)
+    def _claim(self, name: str, key: str, path: str) -> None:
+        # A name is one segment anywhere in the tree, and nothing else may stand at its path.
+        keys = dict.fromkeys((key, path), (name, path))
+        for each in keys:
+            if each in self._taken:
+                raise DefinitionError(self._clash(name, path, *self._taken[each], each))
+        self._taken |= keys
+
+    def _clash(self, name: str, path: str, other: str, where: str, key: str) -> str:
+        if other == name:
+            return f"{self._name}: the name {name!r} stands twice, at {where} and at {path}"
+        return (
+            f"{self._name}: {other!r} at {where} and {name!r} at {path} both make the id {key!r};"
+            " rename one"
+        )
 
     def _step(self, step: Step, named: _Named, segment: str, path: str) -> StepPlan:
-        call = self._call(segment, step.executor, **_options(step))
-        return StepPlan(**named, call=call, review=step.review, on_error=step.on_error)
+        call = self._call(segment, step.executor, step.options)
+        review = ReviewPlan.model_validate(step.review.model_dump())
+        return StepPlan(**named, call=call, review=review, on_error=step.on_error)
 
     def _condition(self, node: Condition, named: _Named, path: str) -> ConditionPlan:
         evaluator = node.evaluator
@@ -232,7 +246,7 @@ class _Compiler:
             **named,
             evaluator=evaluator
             if isinstance(evaluator, bool)
-            else self._call(f"{path}.evaluator", evaluator),
+            else self._call(f"{path}.evaluator", evaluator, node.options),
             children=self._children(node.steps, path),
             else_children=self._children(node.else_steps, path, len(node.steps) + 1),
             on_error=node.on_error,
@@ -243,55 +257,50 @@ class _Compiler:
             **named,
             children=self._children(node.steps, path),
             max_iterations=node.max_iterations,
-            end_condition=self._maybe_call(f"{path}.end_condition", node.end_condition),
-            should_continue=self._maybe_call(f"{path}.should_continue", node.should_continue),
+            end_condition=self._maybe_call(
+                f"{path}.end_condition", node.end_condition, node.options
+            ),
+            should_continue=self._maybe_call(
+                f"{path}.should_continue", node.should_continue, node.options
+            ),
             forward_iteration_output=node.forward_iteration_output,
             on_error=node.on_error,
         )
 
     def _router(self, node: Router, named: _Named, path: str) -> RouterPlan:
-        selector = self._call(f"{path}.selector", node.selector)
+        selector = self._call(f"{path}.selector", node.selector, node.options)
         self.compiled.choices[selector.activity] = node.choices
         choices = self._children(node.choices, path)
         return RouterPlan(**named, choices=choices, selector=selector, on_error=node.on_error)
 
-    def _maybe_call(self, where: str, function: Executor | None) -> Call | None:
-        return None if function is None else self._call(where, function)
+    def _maybe_call(
+        self, where: str, function: Executor | None, options: CallOptions
+    ) -> Call | None:
+        return None if function is None else self._call(where, function, options)
 
-    def _call(self, where: str, function: Executor, **options: Any) -> Call:
+    def _call(self, where: str, function: Executor, options: CallOptions) -> Call:
         activity = f"{self._name}.{where}"
         self.compiled.functions[activity] = function
         return Call(
             activity=activity,
             function=qualified_name(function),
             digest=source_digest(function),
-            **options,
+            start_to_close=options.start_to_close or START_TO_CLOSE.total_seconds(),
+            schedule_to_close=options.schedule_to_close,
+            heartbeat=options.heartbeat,
+            task_queue=options.task_queue,
+            retry=_retry(options.retry_policy, options.max_retries),
         )
-
-
-def _options(step: Step) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "schedule_to_close": step.schedule_to_close,
-        "heartbeat": step.heartbeat,
-        "task_queue": step.task_queue,
-        "retry": _retry(step.retry_policy, step.max_retries),
-    }
-    return (
-        options
-        if step.start_to_close is None
-        else options | {"start_to_close": step.start_to_close}
-    )
 
 
 def _retry(policy: RetryPolicy | None, max_retries: int) -> Retry:
     if policy is None:
         return Retry(maximum_attempts=max_retries + 1)
+    longest = policy.maximum_interval
     return Retry(
         initial_interval=policy.initial_interval.total_seconds(),
         backoff_coefficient=policy.backoff_coefficient,
-        maximum_interval=None
-        if policy.maximum_interval is None
-        else policy.maximum_interval.total_seconds(),
+        maximum_interval=None if longest is None else longest.total_seconds(),
         maximum_attempts=policy.maximum_attempts,
         non_retryable=tuple(policy.non_retryable_error_types or ()),
     )

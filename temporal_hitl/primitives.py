@@ -9,23 +9,15 @@ or of Temporal's server.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
-from temporalio.common import RetryPolicy
-
+from temporal_hitl._arguments import Seconds, parse_enum, text, whole
+from temporal_hitl._options import ActivityOptions, CallOptions
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.review import (
-    PAUSE_ATTRIBUTE,
-    HumanReview,
-    OnError,
-    OnReject,
-    OnTimeout,
-    as_seconds,
-    parse_enum,
-)
+from temporal_hitl.review import PAUSE_ATTRIBUTE, HumanReview, OnError, OnReject, OnTimeout
 
 __all__ = [
+    "ActivityOptions",
     "Condition",
     "Definition",
     "Executor",
@@ -39,14 +31,6 @@ __all__ = [
 
 Executor: TypeAlias = Callable[..., Any]
 """A function, sync or async, or an object with a call method; see `Step` for what it is given."""
-
-Seconds: TypeAlias = float | timedelta
-
-
-def _whole(value: Any, least: int, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise DefinitionError(f"{where}: {value!r} is not a whole number of at least {least}")
-    return value
 
 
 def _error_policy(value: OnError | str, where: str) -> OnError:
@@ -81,6 +65,8 @@ class Step:
     died is started again within half a minute; with it given, the executor calls
     `temporalio.activity.heartbeat` itself.
 
+    `options` are `ActivityOptions`.
+
     Raises:
         DefinitionError: a value that is none, two executors or none, a policy that means nothing
         here.
@@ -94,7 +80,6 @@ class Step:
         agent: Executor | None = None,
         team: Executor | None = None,
         description: str | None = None,
-        max_retries: int | None = None,
         skip_on_failure: bool = False,
         on_error: OnError | str = OnError.skip,
         requires_confirmation: bool | None = None,
@@ -103,15 +88,11 @@ class Step:
         hitl_timeout: Seconds | None = None,
         on_timeout: OnTimeout | str | None = None,
         human_review: HumanReview | None = None,
-        start_to_close_timeout: Seconds | None = None,
-        schedule_to_close_timeout: Seconds | None = None,
-        heartbeat_timeout: Seconds | None = None,
-        retry_policy: RetryPolicy | None = None,
-        task_queue: str | None = None,
+        **options: Unpack[ActivityOptions],
     ) -> None:
         self.executor = _one_executor(name, executor, agent, team)
         marks: dict[str, Any] = getattr(self.executor, PAUSE_ATTRIBUTE, {})
-        self.name: str = name or marks.get("name") or _name_of(self.executor)
+        self.name: str = text(name or marks.get("name") or _name_of(self.executor), "Step")
         where = f"Step {self.name!r}"
         self.description = description
         flat = {
@@ -123,13 +104,7 @@ class Step:
         }
         self.review = _review(where, flat, marks, human_review)
         self.on_error = OnError.skip if skip_on_failure else _error_policy(on_error, where)
-        self.max_retries, self.retry_policy = _retries(where, max_retries, retry_policy)
-        self.start_to_close = as_seconds(start_to_close_timeout, f"{where}: start_to_close_timeout")
-        self.schedule_to_close = as_seconds(
-            schedule_to_close_timeout, f"{where}: schedule_to_close_timeout"
-        )
-        self.heartbeat = as_seconds(heartbeat_timeout, f"{where}: heartbeat_timeout")
-        self.task_queue = task_queue
+        self.options = CallOptions.of(where, options)
 
 
 def _one_executor(name: str | None, *given: Executor | None) -> Executor:
@@ -147,18 +122,12 @@ def _name_of(executor: Executor) -> str:
     return getattr(executor, "name", None) or getattr(executor, "__name__", type(executor).__name__)
 
 
-def _retries(
-    where: str, max_retries: int | None, policy: RetryPolicy | None
-) -> tuple[int, RetryPolicy | None]:
-    if policy is not None and max_retries is not None:
-        raise DefinitionError(f"{where}: give max_retries or retry_policy, not both")
-    return _whole(3 if max_retries is None else max_retries, 0, f"{where}: max_retries"), policy
-
-
 def _review(
     where: str, flat: dict[str, Any], marks: dict[str, Any], review: HumanReview | None
 ) -> HumanReview:
     given = {key: value for key, value in flat.items() if value is not None}
+    if review is not None and not isinstance(review, HumanReview):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DefinitionError(f"{where}: human_review={review!r} is no HumanReview")
     if review is not None and given:
         raise DefinitionError(
             f"{where}: {', '.join(given)} and human_review= say the same thing twice; keep one"
@@ -191,9 +160,7 @@ class _Container:
     """A node with children; a `name` left out is made from the kind and the position."""
 
     def __init__(self, name: str | None, description: str | None) -> None:
-        if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise DefinitionError(f"{type(self).__name__}: the name {name!r} is not text")
-        self.name = name
+        self.name = None if name is None else text(name, type(self).__name__)
         self.description = description
 
     @property
@@ -251,6 +218,7 @@ class Condition(_Container):
         description: str | None = None,
         *,
         on_error: OnError | str = OnError.skip,
+        **options: Unpack[ActivityOptions],
     ) -> None:
         super().__init__(name, description)
         self.steps = self.children(steps)
@@ -259,6 +227,7 @@ class Condition(_Container):
             evaluator if isinstance(evaluator, bool) else _callable(evaluator, self.where)
         )
         self.on_error = _error_policy(on_error, self.where)
+        self.options = CallOptions.of(self.where, options)
 
 
 class Loop(_Container):
@@ -281,18 +250,20 @@ class Loop(_Container):
         *,
         should_continue: Executor | None = None,
         on_error: OnError | str = OnError.skip,
+        **options: Unpack[ActivityOptions],
     ) -> None:
         super().__init__(name, description)
         if end_condition is not None and should_continue is not None:
             raise DefinitionError(f"{self.where}: give end_condition or should_continue, not both")
         self.steps = self.children(steps)
-        self.max_iterations = _whole(max_iterations, 1, f"{self.where}: max_iterations")
+        self.max_iterations = whole(max_iterations, 1, f"{self.where}: max_iterations")
         self.end_condition = None if end_condition is None else _callable(end_condition, self.where)
         self.should_continue = (
             None if should_continue is None else _callable(should_continue, self.where)
         )
         self.forward_iteration_output = forward_iteration_output
         self.on_error = _error_policy(on_error, self.where)
+        self.options = CallOptions.of(self.where, options)
 
 
 class Router(_Container):
@@ -311,6 +282,7 @@ class Router(_Container):
         description: str | None = None,
         *,
         on_error: OnError | str = OnError.skip,
+        **options: Unpack[ActivityOptions],
     ) -> None:
         super().__init__(name, description)
         if selector is None:
@@ -320,6 +292,7 @@ class Router(_Container):
         self.choices = self.children(_grouped(choices))
         self.selector = _callable(selector, self.where)
         self.on_error = _error_policy(on_error, self.where)
+        self.options = CallOptions.of(self.where, options)
 
 
 def _grouped(choices: Any) -> Any:

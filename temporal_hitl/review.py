@@ -6,14 +6,13 @@ Owns the words that authors use (`HumanReview`, `OnReject`, `OnTimeout`, `OnErro
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from temporal_hitl._arguments import as_seconds, parse_enum
 from temporal_hitl.errors import DefinitionError
 
 __all__ = [
@@ -23,9 +22,7 @@ __all__ = [
     "OnReject",
     "OnTimeout",
     "UserInputField",
-    "as_seconds",
     "form_of",
-    "parse_enum",
     "pause",
 ]
 
@@ -63,33 +60,6 @@ class OnTimeout(StrEnum):
     """Leave the node out and go on."""
     approve = "approve"
     """Go on as if somebody had confirmed; recorded as decided by the timeout."""
-
-
-E = TypeVar("E", bound=Enum)
-
-
-def parse_enum(kind: type[E], value: E | str, where: str) -> E:
-    """Return `value` as a member of `kind`, or raise a `DefinitionError` that lists them."""
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(repr(member.value) for member in kind)
-        raise DefinitionError(f"{where}: {value!r} is not one of {known}") from None
-
-
-def as_seconds(value: float | timedelta | None, where: str) -> float | None:
-    """Return a positive, finite duration in seconds, or None for none."""
-    if value is None:
-        return None
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise DefinitionError(f"{where}: {value!r} is not a duration; write seconds or a timedelta")
-    if not math.isfinite(value) or value <= 0:
-        raise DefinitionError(
-            f"{where}: {value!r} is not a positive duration; leave it out for none"
-        )
-    return float(value)
 
 
 FieldType = Literal["str", "int", "float", "bool", "list", "dict"]
@@ -158,7 +128,9 @@ def form_of(
 class HumanReview(BaseModel):
     """Says when a person is asked about a node, and what each answer or silence does (seed 001)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
     requires_confirmation: bool = False
     """Ask before running."""
@@ -181,7 +153,12 @@ class HumanReview(BaseModel):
             if name in fields:
                 fields[name] = parse_enum(kind, fields[name], f"HumanReview({name}=...)")
         fields["timeout"] = as_seconds(fields.get("timeout"), "HumanReview(timeout=...)")
-        super().__init__(**fields)
+        try:
+            super().__init__(**fields)
+        except ValidationError as invalid:
+            wrong = invalid.errors(include_url=False)[0]
+            where, value = wrong["loc"][0], wrong["input"]
+            raise DefinitionError(f"HumanReview({where}=...): {value!r}: {wrong['msg']}") from None
 
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -35,6 +35,7 @@ from pydantic import BaseModel, TypeAdapter
 from temporalio import workflow
 
 from temporal_hitl import _details
+from temporal_hitl._arguments import as_seconds, parse_enum
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING
 from temporal_hitl._doors import Doors, as_failure
 from temporal_hitl._ledger import Ledger
@@ -50,14 +51,7 @@ from temporal_hitl.requirements import (
     UserInput,
     slug,
 )
-from temporal_hitl.review import (
-    OnReject,
-    OnTimeout,
-    UserInputField,
-    as_seconds,
-    form_of,
-    parse_enum,
-)
+from temporal_hitl.review import OnReject, OnTimeout, UserInputField, form_of
 
 __all__ = ["MEMO_KEY", "Gate"]
 

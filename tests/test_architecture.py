@@ -1,0 +1,176 @@
+"""The rules that hold the folders together, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from temporalio.worker import WorkerConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from temporal_hitl import HitlPlugin
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("temporal_hitl", "activities", "workflows", "api", "tests")
+"""The root folders, each importing only from those to the left of it."""
+
+LAYERS = (
+    "errors",
+    "_arguments",
+    "review",
+    "requirements",
+    "events",
+    "run",
+    "_options",
+    "primitives",
+    "_source",
+    "plan",
+    "_attributes",
+    "_calls",
+    "_details",
+    "_ledger",
+    "_doors",
+    "workflow",
+    "_scope",
+    "_caller",
+    "_interpreter",
+    "_workflow_types",
+    "_activities",
+    "_reach",
+    "client",
+    "plugin",
+    "local",
+    "_site",
+    "pipeline",
+)
+"""The modules of `temporal_hitl`, each importing only from those above it."""
+
+
+def sources(*folders: str) -> list[Path]:
+    """The Python files of root folders, as far as those exist."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """The parsed source of a file."""
+    return ast.parse(path.read_text())
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and the dotted name of everything that a file imports, within functions too."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(path, node)
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def absolute(path: Path, node: ast.ImportFrom) -> str:
+    """The dotted name that an import starts from, relative ones resolved."""
+    if not node.level:
+        return node.module or ""
+    package = path.relative_to(ROOT).parent.parts
+    parent = package[: len(package) - node.level + 1]
+    return ".".join((*parent, *filter(None, [node.module])))
+
+
+def layer(path: Path) -> str:
+    """The module of `temporal_hitl` that a file is, or is a part of."""
+    return path.relative_to(ROOT / "temporal_hitl").with_suffix("").parts[0]
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function and method of a file, nested ones too."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def where(path: Path, line: int) -> str:
+    """A place that a terminal can jump to."""
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+def test_folders_import_one_way() -> None:
+    """`api` uses `workflows`, which uses `activities`, which uses the library, and never back."""
+    wrong = [
+        f"{where(path, line)} imports {name}"
+        for index, folder in enumerate(FOLDERS)
+        for path in sources(folder)
+        for line, name in imports(path)
+        if name.split(".")[0] in FOLDERS[index + 1 :]
+    ]
+    assert wrong == []
+
+
+def test_modules_import_upwards() -> None:
+    """A module of the library uses only those above it, so that it can be read from the top."""
+    wrong = [
+        f"{where(path, line)} imports {name}"
+        for path in sources("temporal_hitl")
+        if layer(path) in LAYERS
+        for line, name in imports(path)
+        if name.split(".")[0] == "temporal_hitl" and not is_above(name, layer(path))
+    ]
+    assert wrong == []
+
+
+def is_above(name: str, module: str) -> bool:
+    """Whether what is imported belongs to a layer above `module`, or to `module` itself."""
+    imported = name.split(".")[1]
+    return imported in LAYERS[: LAYERS.index(module) + 1]
+
+
+def test_every_module_has_its_layer() -> None:
+    """The list of layers names the modules that there are: a new one gets its place on purpose."""
+    assert {layer(path) for path in sources("temporal_hitl")} == {"__init__", *LAYERS}
+
+
+def test_root_folders_are_packages() -> None:
+    """Root folders are packages, and none below `tests` takes the name of one of them."""
+    there = [folder for folder in FOLDERS if (ROOT / folder).is_dir()]
+    assert [folder for folder in there if not (ROOT / folder / "__init__.py").exists()] == []
+    assert [path for path in (ROOT / "tests").rglob("*/") if path.name in FOLDERS] == []
+
+
+def test_modules_are_short() -> None:
+    """A module that outgrows 400 lines becomes a package."""
+    lengths = {
+        where(path, 1): len(path.read_text().splitlines())
+        for path in sources("temporal_hitl", "activities", "workflows", "api")
+    }
+    assert {path: length for path, length in lengths.items() if length > 400} == {}
+
+
+def test_functions_are_short() -> None:
+    """A function that outgrows 40 lines becomes several."""
+    lengths = {
+        where(path, function.lineno): (function.end_lineno or 0) - function.lineno + 1
+        for path in sources(*FOLDERS)
+        for function in functions(path)
+    }
+    assert {place: length for place, length in lengths.items() if length > 40} == {}
+
+
+def test_every_test_says_its_guarantee() -> None:
+    """Every test has a docstring whose sentence is the guarantee that it tries to break."""
+    mute = [
+        where(path, function.lineno)
+        for path in sources("tests")
+        for function in functions(path)
+        if function.name.startswith("test_")
+        and not (ast.get_docstring(function) or "").rstrip().endswith(".")
+    ]
+    assert mute == []
+
+
+def test_the_sandbox_stays_closed() -> None:
+    """The plugin passes the library through the sandbox, and nothing that may be a user's own."""
+    before = SandboxedWorkflowRunner()
+    config = HitlPlugin().configure_worker(WorkerConfig(workflow_runner=before))  # pyright: ignore[reportCallIssue]
+    after = config.get("workflow_runner")
+    assert isinstance(after, SandboxedWorkflowRunner)
+    passed = after.restrictions.passthrough_modules
+    assert passed - before.restrictions.passthrough_modules == {"temporal_hitl"}
