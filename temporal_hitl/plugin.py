@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +25,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from temporal_hitl._activities import BEAT, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
+from temporal_hitl._threads import DaemonThreads
 from temporal_hitl._workflow_types import workflow_type
 from temporal_hitl.errors import HitlError
 from temporal_hitl.plan import Registry
@@ -36,7 +36,7 @@ __all__ = ["THREADS", "HitlPlugin"]
 SDK_THROTTLE = timedelta(seconds=60)
 """The SDK's default of `max_heartbeat_throttle_interval`; another value is the user's choice."""
 THREADS = 100
-"""How many sync executors a worker runs at once, where it has no `activity_executor` of its own."""
+"""How many steps a worker runs at once, where its `max_concurrent_activities` says nothing."""
 
 
 class HitlPlugin(SimplePlugin):
@@ -48,17 +48,13 @@ class HitlPlugin(SimplePlugin):
     Raises:
         DefinitionError: two pipelines of one name, or what is no pipeline.
         SearchAttributesMissing: at worker start, where the namespace lacks them and they cannot be
-        created;
-            with the command that an operator must run.
+            created; with the command that an operator must run.
     """
 
     def __init__(
         self, workflows: Sequence[Definition] = (), *, registry: Registry | None = None
     ) -> None:
         self.registry = Registry(workflows) if registry is None else registry
-        self._threads = ThreadPoolExecutor(
-            THREADS, thread_name_prefix="hitl-step"
-        )  # started as needed
         self._types = {name: workflow_type(name) for name in self.registry.names}
         super().__init__(
             "temporal_hitl.HitlPlugin",
@@ -81,7 +77,9 @@ class HitlPlugin(SimplePlugin):
         """Add what is not there yet; see the class."""
         config = super().configure_worker(config)
         if config.get("activity_executor") is None and self.registry.names:
-            config["activity_executor"] = self._threads
+            config["activity_executor"] = DaemonThreads(
+                config.get("max_concurrent_activities") or THREADS
+            )
         if self.registry.names and config.get("max_heartbeat_throttle_interval") == SDK_THROTTLE:
             # Held back by the SDK, a heartbeat would bring the word of a cancel half a minute late.
             config["max_heartbeat_throttle_interval"] = BEAT

@@ -38,6 +38,7 @@ LAYERS = (
     "_activities",
     "_reach",
     "client",
+    "_threads",
     "plugin",
     "local",
     "_site",
