@@ -42,7 +42,7 @@ dev: $(VENV)/.dev
 	@echo 'Ready: . $(BIN)/activate'
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks
 
 clean:
 	rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .ruff_cache .temporal-hitl

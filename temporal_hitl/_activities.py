@@ -12,7 +12,9 @@ import contextlib
 import contextvars
 import inspect
 import json
+import logging
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,10 +25,10 @@ from pydantic_core import PydanticSerializationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from temporal_hitl._calls import PLAN_ACTIVITY, ActivityCall, ActivityResult
-from temporal_hitl._source import is_async, qualified_name, source_digest
+from temporal_hitl._calls import ActivityCall, ActivityResult
+from temporal_hitl._source import is_async, qualified_name
 from temporal_hitl.errors import HitlError
-from temporal_hitl.plan import LIVENESS, Registry
+from temporal_hitl.plan import LIVENESS, Registry, plan_activity
 from temporal_hitl.primitives import Executor, Node
 from temporal_hitl.run import StepOutput
 
@@ -49,13 +51,16 @@ class RunContext:
 
 
 def activities_of(registry: Registry) -> list[Callable[..., Any]]:
-    """Return one activity per function that the registry serves, and the plan lookup."""
+    """Return one activity per function that the registry serves, and each pipeline's plan lookup."""
+    plans = [_plan(registry, name) for name in registry.names]
+    return [*plans, *(_activity(registry, name) for name in registry.served)]
 
-    @activity.defn(name=PLAN_ACTIVITY)
-    async def plan(name: str) -> dict[str, Any]:
+
+def _plan(registry: Registry, name: str) -> Callable[..., Any]:
+    async def plan() -> dict[str, Any]:
         return registry.plan(name).model_dump(mode="json")
 
-    return [plan, *(_activity(registry, name) for name in registry.activities)]
+    return activity.defn(name=plan_activity(name))(plan)
 
 
 def _activity(registry: Registry, name: str) -> Callable[..., Any]:
@@ -71,7 +76,9 @@ def _activity(registry: Registry, name: str) -> Callable[..., Any]:
                     await execution.function(*execution.args, **execution.kwargs)
                 )
 
-    return activity.defn(name=name)(on_loop if is_async(registry.function(name)) else in_thread)
+    return activity.defn(name=name)(
+        on_loop if is_async(registry.served[name].function) else in_thread
+    )
 
 
 class _Execution:
@@ -79,10 +86,11 @@ class _Execution:
 
     def __init__(self, registry: Registry, name: str, data: dict[str, Any]) -> None:
         self._call = call = ActivityCall.from_wire(data)
-        self.function = registry.function(name)
+        self._served = served = registry.served[name]
+        self.function = served.function
         self._state: dict[str, Any] = call.session_state
         self._before = {key: _frozen(value) for key, value in self._state.items()}
-        offered = _offered(call, self._state, registry.choices(name))
+        offered = _offered(call, self._state, served.choices)
         self.args, self.kwargs = _arguments(self.function, call, offered)
 
     def __enter__(self) -> _Execution:
@@ -101,7 +109,7 @@ class _Execution:
             if self._before.get(key) != _frozen(value)
         }
         return ActivityResult(
-            digest=source_digest(self.function),
+            digest=self._served.digest,
             function=qualified_name(self.function),
             output=output,
             value=None if call.role == "executor" else _value(call, returned),
@@ -208,23 +216,48 @@ def _as_failure(error: Exception) -> ApplicationError:
 # A worker that dies is noticed by its silence. Steps with a heartbeat of their own are left alone.
 
 
-@contextlib.contextmanager
-def _beating() -> Generator[None]:
-    if activity.info().heartbeat_timeout != LIVENESS:
-        yield
-        return
-    stop = threading.Event()
+class _Pulse:
+    """Beats for every sync step of the process from one thread.
 
-    def beat() -> None:
-        while not stop.wait(BEAT.total_seconds()):
-            activity.heartbeat()
+    To start a thread for each step costs more than all else that is done around it.
+    """
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
+    def __init__(self) -> None:
+        self._steps: dict[object, contextvars.Context] = {}
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def of_this_step(self) -> Generator[None]:
+        key = object()
+        self._steps[key] = contextvars.copy_context()
+        with self._starting:
+            # Asked each time: a fork takes no threads along.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._beat, name="hitl-pulse", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            del self._steps[key]
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(BEAT.total_seconds())
+            for context in list(self._steps.values()):
+                try:
+                    context.run(activity.heartbeat)
+                except Exception as error:  # Most likely the step has ended meanwhile.
+                    _log.debug("no heartbeat for a step: %r", error)
+
+
+_log = logging.getLogger(__name__)
+_PULSE = _Pulse()
+
+
+def _beating() -> contextlib.AbstractContextManager[None]:
+    own = activity.info().heartbeat_timeout != LIVENESS
+    return contextlib.nullcontext() if own else _PULSE.of_this_step()
 
 
 @contextlib.asynccontextmanager

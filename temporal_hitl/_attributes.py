@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
@@ -24,8 +28,8 @@ SPREAD = 10.0
 """Seconds that a server is given until attributes just created can be used."""
 
 _TYPES = {
-    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    HITL_STATUS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    HITL_TAGS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
 }
 
 
@@ -43,10 +47,13 @@ async def ensure_search_attributes(client: Client) -> None:
     Raises:
         SearchAttributesMissing: they are not there and cannot be created; with the command to run.
     """
+    there = await _known(client)
+    wrong = {name for name in _TYPES.keys() & there.keys() if there[name] != _TYPES[name]}
+    if wrong:
+        raise _of_another_type(client.namespace, sorted(wrong))
     if await _exist(client):
         return
-    wanted = {name: _TYPES[kind] for name, kind in SEARCH_ATTRIBUTES.items()}
-    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=wanted)
+    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=_TYPES)
     try:
         await client.operator_service.add_search_attributes(request)
         async with asyncio.timeout(SPREAD):
@@ -54,6 +61,18 @@ async def ensure_search_attributes(client: Client) -> None:
                 await asyncio.sleep(0.1)
     except (RPCError, TimeoutError) as error:
         raise missing(client.namespace, error) from error
+
+
+async def _known(client: Client) -> Mapping[str, IndexedValueType.ValueType]:
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    try:
+        told = await client.operator_service.list_search_attributes(request)
+    except RPCError as error:
+        # Not every server lets a worker ask; that the attributes exist is asked in another way.
+        if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED):
+            return {}
+        raise
+    return told.custom_attributes
 
 
 async def _exist(client: Client) -> bool:
@@ -66,6 +85,18 @@ async def _exist(client: Client) -> bool:
             return False
         raise
     return True
+
+
+def _of_another_type(namespace: str, names: list[str]) -> SearchAttributesMissing:
+    wanted = ", ".join(f"{name} as {SEARCH_ATTRIBUTES[name]}" for name in names)
+    removed = " ".join(f"--name {name}" for name in names)
+    made = " ".join(f"--name {name} --type {SEARCH_ATTRIBUTES[name]}" for name in names)
+    return SearchAttributesMissing(
+        f"namespace {namespace!r} has {', '.join(names)} of another type; it must have {wanted}."
+        " An operator must run:\n"
+        f"  temporal operator search-attribute remove --namespace {namespace} {removed} --yes\n"
+        f"  temporal operator search-attribute create --namespace {namespace} {made}"
+    )
 
 
 def missing(namespace: str, error: Exception) -> SearchAttributesMissing:

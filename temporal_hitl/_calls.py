@@ -12,8 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 from temporal_hitl.run import StepInput, StepOutput
 
-PLAN_ACTIVITY = "temporal_hitl.plan"
-
 Role = Literal["executor", "evaluator", "selector", "end_condition", "should_continue"]
 
 
@@ -29,12 +27,11 @@ class _Crossing(BaseModel):
 
 
 class ActivityCall(_Crossing):
-    """What an activity is given: the author's arguments, and the source that the plan expects."""
+    """What an activity is given to call the author's function with."""
 
     role: Role
     path: str
     name: str
-    digest: str
     step_input: StepInput = StepInput()
     session_state: dict[str, Any] = {}
     session_id: str = ""

@@ -17,7 +17,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from temporal_hitl._caller import Caller, StepFailed
-from temporal_hitl._calls import PLAN_ACTIVITY, ActivityCall, ActivityResult
+from temporal_hitl._calls import ActivityCall, ActivityResult, Role
 from temporal_hitl._scope import Scope, State, container_output
 from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChanged, StateConflict
 from temporal_hitl.plan import (
@@ -30,6 +30,7 @@ from temporal_hitl.plan import (
     RouterPlan,
     StepPlan,
     StepsPlan,
+    plan_activity,
 )
 from temporal_hitl.requirements import Confirmation, ResolutionRecord
 from temporal_hitl.review import OnError, OnReject, OnTimeout
@@ -61,9 +62,9 @@ class Interpreter:
         self._options = options
         self._state = State(dict(options.session_state))
         self._results: list[StepOutput] = []
+        self._inner: dict[str, StepOutput] = {}
         self._caller = Caller()
         self._events: list[AnyEvent] = []
-        self._content: Any = None
 
     async def run(self) -> dict[str, Any]:
         """Walk the plan to its end, and return the run's output as JSON data."""
@@ -80,10 +81,8 @@ class Interpreter:
         return self.output(RunStatus.completed).model_dump(mode="json")
 
     async def _plan(self) -> Plan:
-        name = workflow.info().workflow_type
         found = await workflow.execute_local_activity(
-            PLAN_ACTIVITY,
-            name,
+            plan_activity(workflow.info().workflow_type),
             start_to_close_timeout=timedelta(seconds=30),
             result_type=dict[str, Any],
         )
@@ -108,6 +107,7 @@ class Interpreter:
             input=self._input,
             content=one_result(self._results),
             step_results=self._results,
+            inner_results=list(self._inner.values()),
             requirements=self._gate.open,
             resolutions=self._gate.records,
             refused=self._gate.refused,
@@ -127,13 +127,24 @@ class Interpreter:
 
     async def _walk(self, node: AnyPlan, scope: Scope) -> StepOutput | None:
         scope = scope.below(node.slug)
+        output = await self._node(node, scope)
+        self._fold(scope.path)
+        if output is not None and "." in scope.path:
+            self._inner[scope.path] = output
+        return output
+
+    def _fold(self, path: str) -> None:
+        # What a container produced is held by its own output, and by nothing else.
+        for inner in [each for each in self._inner if each.startswith(f"{path}.")]:
+            del self._inner[inner]
+
+    async def _node(self, node: AnyPlan, scope: Scope) -> StepOutput | None:
         match node:
             case StepPlan():
                 return await self._step(node, scope)
             case StepsPlan():
-                return container_output(
-                    node, scope, "Steps", await self._walk_all(node.children, scope)
-                )
+                outputs = await self._walk_all(node.children, scope)
+                return container_output(node, scope, "Steps", outputs)
             case ParallelPlan():
                 return await self._parallel(node, scope)
             case ConditionPlan():
@@ -161,9 +172,7 @@ class Interpreter:
         if node.review.requires_confirmation and not await self._confirmed(node, scope):
             return None
         try:
-            result = await self._call(
-                node.call, ActivityCall(role="executor", **self._asked(node, scope)), scope
-            )
+            result = await self._call("executor", node.call, node, scope)
         except StepFailed as failed:
             return self._go_on(node, scope, "Step", failed)
         output = result.output
@@ -208,18 +217,14 @@ class Interpreter:
             conflict = StateConflict(at=workflow.now(), path=scope.path, key=key, kept=kept)
             self._happened(conflict)
         there = [output for output in outputs if output is not None]
-        content = {output.step_name or "": output.content for output in there if output.success}
+        content = {output.step_name or "": output.content for output in there if output.produced}
         return container_output(node, scope, "Parallel", there, content=content)
 
     async def _condition(self, node: ConditionPlan, scope: Scope) -> StepOutput | None:
         yes = node.evaluator
         if isinstance(yes, Call):
             try:
-                yes = (
-                    await self._call(
-                        yes, ActivityCall(role="evaluator", **self._asked(node, scope)), scope
-                    )
-                ).value
+                yes = (await self._call("evaluator", yes, node, scope)).value
             except StepFailed as failed:
                 return self._go_on(node, scope, "Condition", failed)
         branch = node.children if yes else node.else_children
@@ -231,11 +236,10 @@ class Interpreter:
         for iteration in range(1, node.max_iterations + 1):
             inside = replace(inside, path=f"{scope.path}.{iteration}", iteration=iteration)
             # Only the last iteration is kept: a loop of thousands must not grow the run.
+            self._fold(scope.path)
             outputs = await self._walk_all(node.children, inside)
             try:
-                if any(each.stop for each in outputs) or await self._loop_ends(
-                    node, inside, outputs
-                ):
+                if await self._loop_ends(node, inside, outputs):
                     break
             except StepFailed as failed:
                 failure = self._go_on(node, scope, "Loop", failed)
@@ -246,31 +250,37 @@ class Interpreter:
         return container_output(node, scope, "Loop", outputs)
 
     async def _loop_ends(self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]) -> bool:
-        if scope.iteration == node.max_iterations:
+        if scope.iteration == node.max_iterations or any(each.stop for each in outputs):
             return True
         for output in outputs:
             scope = scope.after(output)
-        asked = self._asked(node, scope)
         if node.end_condition is not None:
-            call = ActivityCall(role="end_condition", outputs=outputs, **asked)
-            return bool((await self._call(node.end_condition, call, scope)).value)
+            call = self._call("end_condition", node.end_condition, node, scope, outputs)
+            return bool((await call).value)
         if node.should_continue is not None:
-            call = ActivityCall(role="should_continue", **asked)
-            return not (await self._call(node.should_continue, call, scope)).value
+            return not (
+                await self._call("should_continue", node.should_continue, node, scope)
+            ).value
         return False
 
     async def _router(self, node: RouterPlan, scope: Scope) -> StepOutput | None:
         try:
-            asked = ActivityCall(role="selector", **self._asked(node, scope))
-            names = (await self._call(node.selector, asked, scope)).value
-            chosen = _choose(node, scope, names)
+            selected = await self._call("selector", node.selector, node, scope)
+            chosen = _choose(node, scope, selected.value)
         except StepFailed as failed:
             return self._go_on(node, scope, "Router", failed)
         return container_output(node, scope, "Router", await self._walk_all(chosen, scope))
 
     # Activities and their failures
 
-    def _asked(self, node: AnyPlan, scope: Scope) -> dict[str, Any]:
+    async def _call(
+        self,
+        role: Role,
+        call: Call,
+        node: AnyPlan,
+        scope: Scope,
+        outputs: Sequence[StepOutput] = (),
+    ) -> ActivityResult:
         step_input = StepInput(
             input=scope.input,
             previous_step_content=scope.previous,
@@ -278,33 +288,32 @@ class Interpreter:
             additional_data=self._options.additional_data,
             iteration=scope.iteration,
         )
-        who = {"session_id": self._session_id, "user_id": self._options.user_id}
-        return {
-            "path": scope.path,
-            "name": node.name,
-            "digest": "",
-            "step_input": step_input,
-            **who,
-        }
-
-    async def _call(self, call: Call, asked: ActivityCall, scope: Scope) -> ActivityResult:
-        asked = asked.model_copy(
-            update={"digest": call.digest, "session_state": scope.state.values}
+        asked = ActivityCall(
+            role=role,
+            path=scope.path,
+            name=node.name,
+            step_input=step_input,
+            session_state=scope.state.values,
+            session_id=self._session_id,
+            user_id=self._options.user_id,
+            outputs=list(outputs),
         )
-        return self._accept(call, await self._caller.call(call, asked), scope)
-
-    def _accept(self, call: Call, result: ActivityResult, scope: Scope) -> ActivityResult:
-        if result.digest != call.digest:
-            changed = SourceChanged(
-                at=workflow.now(),
-                path=scope.path,
-                executor=result.function,
-                planned=call.digest,
-                executed=result.digest,
-            )
-            self._happened(changed)
+        result = await self._caller.call(call, asked)
+        self._check_source(call, result, scope)
         scope.state.apply(result.state_changes, result.state_removed)
         return result
+
+    def _check_source(self, call: Call, result: ActivityResult, scope: Scope) -> None:
+        if result.digest == call.digest:
+            return
+        changed = SourceChanged(
+            at=workflow.now(),
+            path=scope.path,
+            executor=result.function,
+            planned=call.digest,
+            executed=result.digest,
+        )
+        self._happened(changed)
 
     def _go_on(
         self,
@@ -315,14 +324,14 @@ class Interpreter:
     ) -> StepOutput:
         if node.on_error is OnError.fail:
             raise failed
-        told = {
-            "error_type": failed.kind,
-            "error_message": failed.message,
-            "attempts": failed.attempts,
-        }
-        self._happened(
-            NodeFailed.model_validate({"at": workflow.now(), "path": failed.path, **told})
+        happened = NodeFailed(
+            at=workflow.now(),
+            path=failed.path,
+            error_type=failed.kind,
+            error_message=failed.message,
+            attempts=failed.attempts,
         )
+        self._happened(happened)
         return StepOutput(
             step_name=node.name,
             path=scope.path,

@@ -62,11 +62,10 @@ class Scope:
         return replace(self, path=f"{self.path}.{segment}" if self.path else segment)
 
     def after(self, output: StepOutput) -> Scope:
-        produced = any(each.success for each in output.walk() if not each.steps)
         return replace(
             self,
             outputs={**self.outputs, output.step_name or "": output},
-            previous=output.content if produced else self.previous,
+            previous=output.content if output.produced else self.previous,
         )
 
 

@@ -23,6 +23,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
+from temporal_hitl._threads import DaemonThreads
 from temporal_hitl.client import HitlClient
 from temporal_hitl.errors import OperatorError
 from temporal_hitl.local import DEFAULT_DB_FILE, Server, connection, serve
@@ -32,6 +33,8 @@ from temporal_hitl.primitives import Definition
 
 DRAIN = timedelta(days=1)
 """How long a replaced worker lets its running steps finish; cut short, they would run twice."""
+WORKFLOW_THREADS = 8
+"""How many workflow tasks the worker in this process runs at once."""
 LEAVE = 2.0
 """Seconds that the end of the process gives the worker to leave."""
 
@@ -98,6 +101,8 @@ class Site:
             task_queue=self.client.task_queue,
             plugins=[HitlPlugin(registry=self._registry)],
             graceful_shutdown_timeout=DRAIN,
+            # An ordinary pool refuses work at interpreter exit, which the SDK tells at length.
+            workflow_task_executor=DaemonThreads(WORKFLOW_THREADS),
         )
         self._working = asyncio.create_task(self._worker.run())
 

@@ -25,6 +25,7 @@ from temporalio.client import (
     WorkflowExecution,
     WorkflowFailureError,
     WorkflowHandle,
+    WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -292,11 +293,14 @@ class HitlClient:
         return _same_decision(sent, record)
 
     async def _records(self, run_id: str) -> list[ResolutionRecord]:
+        # The result of a pipeline holds its records, and needs no worker to be read.
+        ended = (await self.get(run_id)).resolutions
+        if ended:
+            return ended
         try:
             return (await self.requirements(run_id, resolved=True)).resolved
-        except NoWorker:
-            # The result of a pipeline holds its records, and needs no worker to be read.
-            return (await self.get(run_id)).resolutions
+        except WorkflowQueryFailedError:
+            return []
 
     async def resolve_many(
         self, decisions: Sequence[tuple[str, AnyResolution | dict[str, Any]]]

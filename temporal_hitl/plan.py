@@ -15,7 +15,6 @@ from typing import Annotated, Literal, TypeAlias, TypedDict
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.common import RetryPolicy
 
-from temporal_hitl import primitives
 from temporal_hitl._options import CallOptions
 from temporal_hitl._source import is_async, qualified_name, source_digest
 from temporal_hitl.errors import DefinitionError
@@ -162,15 +161,27 @@ class Plan(_Frozen):
         return digest_of(self.model_dump(mode="json"))
 
 
+def plan_activity(pipeline: str) -> str:
+    """Return the activity type of the plan lookup; one per pipeline, as plugins may be several."""
+    return f"temporal_hitl.plan.{pipeline}"
+
+
+@dataclass(frozen=True)
+class Served:
+    """One function behind an activity type, as it was when its definition was compiled."""
+
+    function: Executor
+    digest: str
+    choices: tuple[Node, ...] = ()
+    """What it chooses from, where it is a Router's selector."""
+
+
 @dataclass
 class Compiled:
-    """A plan with the functions that it names."""
+    """A plan with the functions that it names, by activity type."""
 
     plan: Plan
-    functions: dict[str, Executor] = field(default_factory=dict[str, Executor])
-    """By activity type."""
-    choices: dict[str, tuple[Node, ...]] = field(default_factory=dict[str, tuple[Node, ...]])
-    """A Router's choices, by its selector's activity type."""
+    served: dict[str, Served] = field(default_factory=dict[str, Served])
 
 
 def compile_definition(definition: Definition) -> Compiled:
@@ -187,6 +198,11 @@ class _Compiler:
         if not isinstance(definition.name, str) or not definition.name.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DefinitionError(
                 f"Workflow: {definition.name!r} is no name; it becomes the workflow type"
+            )
+        if definition.name.split(".")[0] == "temporal_hitl":
+            raise DefinitionError(
+                f"Workflow: {definition.name!r} would take names like 'temporal_hitl.plan', which"
+                " are the library's; choose another"
             )
         self._name = definition.name
         self._taken: dict[str, tuple[str, str]] = {}
@@ -268,8 +284,7 @@ class _Compiler:
         )
 
     def _router(self, node: Router, named: _Named, path: str) -> RouterPlan:
-        selector = self._call(f"{path}.selector", node.selector, node.options)
-        self.compiled.choices[selector.activity] = node.choices
+        selector = self._call(f"{path}.selector", node.selector, node.options, node.choices)
         choices = self._children(node.choices, path)
         return RouterPlan(**named, choices=choices, selector=selector, on_error=node.on_error)
 
@@ -278,13 +293,20 @@ class _Compiler:
     ) -> Call | None:
         return None if function is None else self._call(where, function, options)
 
-    def _call(self, where: str, function: Executor, options: CallOptions) -> Call:
+    def _call(
+        self,
+        where: str,
+        function: Executor,
+        options: CallOptions,
+        choices: tuple[Node, ...] = (),
+    ) -> Call:
         activity = f"{self._name}.{where}"
-        self.compiled.functions[activity] = function
+        served = Served(function, source_digest(function), choices)
+        self.compiled.served[activity] = served
         return Call(
             activity=activity,
             function=qualified_name(function),
-            digest=source_digest(function),
+            digest=served.digest,
             start_to_close=options.start_to_close or START_TO_CLOSE.total_seconds(),
             schedule_to_close=options.schedule_to_close,
             heartbeat=options.heartbeat,
@@ -307,8 +329,7 @@ def _retry(policy: RetryPolicy | None, max_retries: int) -> Retry:
 
 
 class Registry:
-    """Holds the definitions that a worker serves, by name; a definition put again takes the other's
-    place.
+    """Holds the definitions that a worker serves; one put again takes the place of its name.
 
     Lives outside workflows: only activities and the plugin read it, so that replacing an entry
     changes new runs and the functions that are called, never a replay.
@@ -317,6 +338,11 @@ class Registry:
     def __init__(self, definitions: Iterable[Definition] = ()) -> None:
         self._compiled: dict[str, Compiled] = {}
         for definition in definitions:
+            if not isinstance(definition, Definition):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise DefinitionError(
+                    f"HitlPlugin(workflows=...): {definition!r} is no pipeline; a class with"
+                    " @workflow.defn goes to Worker(workflows=[...])"
+                )
             if definition.name in self._compiled:
                 raise DefinitionError(
                     f"two pipelines are called {definition.name!r}; a worker serves one of a name"
@@ -324,24 +350,33 @@ class Registry:
             self.put(definition)
 
     def put(self, definition: Definition) -> bool:
-        """Serve `definition`, and return whether the worker must register names that it did not
-        have.
+        """Serve `definition`, and return whether the worker lacks names of it.
 
         Functions that only the replaced definition has stay: runs that wait on its plan still need
         them.
         """
         new = compile_definition(definition)
+        self._check_foreign(new)
         old = self._compiled.get(definition.name)
         self._compiled[definition.name] = new
         if old is None:
             return True
         grown = any(
-            name not in old.functions or is_async(old.functions[name]) != is_async(function)
-            for name, function in new.functions.items()
+            name not in old.served or is_async(old.served[name].function) != is_async(each.function)
+            for name, each in new.served.items()
         )
-        new.functions = {**old.functions, **new.functions}
-        new.choices = {**old.choices, **new.choices}
+        new.served = {**old.served, **new.served}
         return grown
+
+    def _check_foreign(self, new: Compiled) -> None:
+        others = [each for each in self._compiled.values() if each.plan.name != new.plan.name]
+        taken = {name: each.plan.name for each in others for name in each.served}
+        for name in new.served:
+            if name in taken:
+                raise DefinitionError(
+                    f"{new.plan.name}: the activity type {name!r} is taken by {taken[name]};"
+                    " rename the pipeline or the node"
+                )
 
     def plan(self, name: str) -> Plan:
         """Return the current plan of the pipeline `name`."""
@@ -353,21 +388,10 @@ class Registry:
         return tuple(self._compiled)
 
     @property
-    def activities(self) -> dict[str, Executor]:
-        """Every function that is served, by activity type."""
+    def served(self) -> dict[str, Served]:
+        """Every function that is served now, by activity type."""
         return {
-            name: function
-            for each in self._compiled.values()
-            for name, function in each.functions.items()
+            name: each
+            for compiled in self._compiled.values()
+            for name, each in compiled.served.items()
         }
-
-    def function(self, activity: str) -> Executor:
-        """Return the function that `activity` runs now."""
-        return self._owner(activity).functions[activity]
-
-    def choices(self, activity: str) -> tuple[primitives.Node, ...]:
-        """Return the choices that the selector `activity` chooses from."""
-        return self._owner(activity).choices.get(activity, ())
-
-    def _owner(self, activity: str) -> Compiled:
-        return next(each for each in self._compiled.values() if activity in each.functions)

@@ -11,12 +11,14 @@ Leaves the user's own workflows, activities, converter and sandbox as they are.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import temporalio.activity
 import temporalio.workflow
+from temporalio.client import ClientConfig
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.plugin import SimplePlugin
@@ -27,7 +29,7 @@ from temporal_hitl._activities import BEAT, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
 from temporal_hitl._threads import DaemonThreads
 from temporal_hitl._workflow_types import workflow_type
-from temporal_hitl.errors import HitlError
+from temporal_hitl.errors import DefinitionError, HitlError
 from temporal_hitl.plan import Registry
 from temporal_hitl.primitives import Definition
 
@@ -66,12 +68,20 @@ class HitlPlugin(SimplePlugin):
         )
 
     def _with_workflows(self, existing: Sequence[type] | None) -> Sequence[type]:
-        return _joined(existing or (), list(self._types.values()), _workflow_name)
+        return _joined(existing or (), list(self._types.values()), _workflow_name, "workflow type")
 
     def _with_activities(
         self, existing: Sequence[Callable[..., Any]] | None
     ) -> Sequence[Callable[..., Any]]:
-        return _joined(existing or (), activities_of(self.registry), _activity_name)
+        ours = activities_of(self.registry)
+        return _joined(existing or (), ours, _activity_name, "activity type")
+
+    def configure_client(self, config: ClientConfig) -> ClientConfig:
+        """Upgrade the default data converter; the client's workers inherit the rest."""
+        # The SDK warns of a plugin on a client and on its worker, as most then run twice; this one
+        # finds what is there already.
+        warnings.filterwarnings("ignore", f"The same plugin type .*{type(self).__qualname__}")
+        return super().configure_client(config)
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add what is not there yet; see the class."""
@@ -93,10 +103,17 @@ class HitlPlugin(SimplePlugin):
 
 
 def _joined(
-    existing: Sequence[Any], ours: Sequence[Any], name_of: Callable[[Any], str | None]
+    existing: Sequence[Any], ours: Sequence[Any], name_of: Callable[[Any], str | None], what: str
 ) -> list[Any]:
     # The same plugin on a client and on its worker is asked twice.
-    there = {name_of(each) for each in existing}
+    there = {name_of(each): each for each in existing}
+    for each in ours:
+        other = there.get(name_of(each))
+        if other is not None and other.__module__ != each.__module__:
+            raise DefinitionError(
+                f"the {what} {name_of(each)!r} is {other.__module__}.{other.__qualname__} and a"
+                " pipeline's as well; rename one"
+            )
     return [*existing, *(each for each in ours if name_of(each) not in there)]
 
 

@@ -60,6 +60,11 @@ class StepOutput(_Shape):
     steps: list[StepOutput] | None = None
     """A container's children, in declaration order."""
 
+    @property
+    def produced(self) -> bool:
+        """Whether this step succeeded, or any step of this container."""
+        return any(each.success for each in self.walk() if not each.steps)
+
     def walk(self) -> Iterator[StepOutput]:
         """Yield this output and all below it, outermost first."""
         yield self
@@ -226,6 +231,8 @@ class WorkflowRunOutput(_Shape):
     """The content of the last step that succeeded."""
     step_results: list[StepOutput] = []
     """What the top-level nodes produced, in order."""
+    inner_results: list[StepOutput] = []
+    """What was produced so far inside containers that have not ended, in order."""
     requirements: list[AnyRequirement] = []
     """What is open, oldest first."""
     resolutions: list[ResolutionRecord] = []
@@ -263,7 +270,8 @@ class WorkflowRunOutput(_Shape):
     @property
     def failed_steps(self) -> list[StepOutput]:
         """Steps that failed while the run went on."""
-        every = (each for output in self.step_results for each in output.walk())
+        results = [*self.step_results, *self.inner_results]
+        every = (each for output in results for each in output.walk())
         return [each for each in every if not each.success and not each.steps]
 
     @property
@@ -282,8 +290,8 @@ class WorkflowRunOutput(_Shape):
 
 
 def one_result(outputs: Iterable[StepOutput]) -> Any:
-    """Return the content of the last output that succeeded, or None."""
-    good = [output for output in outputs if output.success]
+    """Return the content of the last output that holds one of a step that succeeded, or None."""
+    good = [output for output in outputs if output.produced]
     return good[-1].content if good else None
 
 

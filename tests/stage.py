@@ -1,4 +1,6 @@
-"""What a test stands on: a real server, a worker on a task queue of its own, and the replay at the end."""
+"""What a test stands on: a real server, a worker on a task queue of its own, and the replay at the
+end.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
 from temporal_hitl import HitlClient, HitlPlugin, RunOptions, SqliteDb, WorkflowRunOutput
-from temporal_hitl.local import serve
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
+from temporal_hitl.local import serve
 from temporal_hitl.primitives import Definition
 
 WAIT = 20.0
@@ -38,7 +40,9 @@ def temporal_binary() -> str:
 
 
 def server_options() -> dict[str, Any]:
-    """Return the options of a test's server: time skipping on, latency low, our attributes there."""
+    """Return the options of a test's server: time skipping on, latency low, our attributes
+    there.
+    """
     dynamic = [
         "frontend.WorkflowTimeSkippingEnabled=true",
         "history.transferProcessorMaxPollRPS=2000",
@@ -63,9 +67,11 @@ async def serving(
     queue: str | None = None,
     **options: Any,
 ) -> AsyncIterator[HitlClient]:
-    """Run a worker for `definitions` and hand-written `workflows`, and yield a client of its task queue.
+    """Run a worker for `definitions` and hand-written `workflows`, and yield a client of its
+    task queue.
 
-    Runs start with time skipping off, so that a test may answer in the middle of a wait; `env.fast_forward`
+    Runs start with time skipping off, so that a test may answer in the middle of a wait;
+    `env.fast_forward`
     moves a run's clock.
     """
     queue = queue or new_queue()
@@ -152,7 +158,9 @@ async def details(handle: WorkflowHandle[Any, Any]) -> str:
 
 
 async def cli(env: WorkflowEnvironment, *args: str) -> tuple[int, Any, str]:
-    """Run the `temporal` command against `env`, and return its exit code, its output (JSON if it is) and stderr."""
+    """Run the `temporal` command against `env`, and return its exit code, its output (JSON if it
+    is) and stderr.
+    """
     address = ["--address", env.client.service_client.config.target_host]
     process = await asyncio.create_subprocess_exec(
         temporal_binary(),

@@ -52,7 +52,7 @@ async def test_confirmed_step_runs(env: WorkflowEnvironment, cache: int) -> None
 async def test_rejection(
     env: WorkflowEnvironment, on_reject: OnReject, status: RunStatus, content: str
 ) -> None:
-    """A rejected step never runs; the run goes on without it, or ends cancelled, as its author wrote."""
+    """A rejected step never runs; the run goes on or ends cancelled, as its author wrote."""
     async with serving(env, pipeline(on_reject)) as client:
         run = await client.start("data_pipeline", "users")
         await paused(client, run)

@@ -1,7 +1,7 @@
 """Release a dataset that holds personal data: load, profile, a person confirms, redact, publish.
 
-Owns the order and the gate; what each step does is in `activities.data_release`. Run it with `make demo`, or
-serve it from a worker: `HitlPlugin(workflows=[data_release])`.
+Owns the order and the gate; what each step does is in `activities.data_release`. Run it with
+`make demo`, or serve it from a worker: `HitlPlugin(workflows=[data_release])`.
 """
 
 from datetime import timedelta
@@ -24,7 +24,7 @@ def profile_dataset(step_input: StepInput) -> Profile:
 
 
 def redact_dataset(step_input: StepInput) -> Redaction:
-    """Write a draft without the personal columns; refuses a source that changed since it was confirmed."""
+    """Write a draft without the personal columns; refuses a source that changed meanwhile."""
     request = read_request(step_input.input)
     confirmed = step_input.get_step_content("profile")
     return redact(request["source"], request["draft"], sha256=confirmed["sha256"])

@@ -1,4 +1,4 @@
-"""`make demo`: runs `data_release` on an embedded Temporal, and lets the person at the terminal decide.
+"""`make demo`: runs `data_release` on an embedded Temporal; the person at the terminal decides.
 
 Without a terminal a scripted reviewer answers, and the output says so, line by line.
 """
@@ -74,7 +74,7 @@ def show_end(run_output: WorkflowRunOutput) -> int:
     if sys.stdin.isatty():
         input("The server of this demo runs until you press Enter. ")
     else:
-        print("          (its server has ended with this program; at a terminal it waits for Enter)")
+        print("          (its server ends with this program; at a terminal it waits for Enter)")
     return 0 if released else 1
 
 

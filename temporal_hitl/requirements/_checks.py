@@ -82,6 +82,8 @@ def _bad_values(form: type[BaseModel], values: dict[str, Any]) -> list[str]:
         form.model_validate_json(json.dumps(values))
     except ValidationError as invalid:
         return problems_of(invalid)
+    except Exception as error:  # A validator of the author's may raise anything.
+        return [f"the form's own check failed: {error!r}"]
     return []
 
 

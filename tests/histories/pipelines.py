@@ -1,0 +1,162 @@
+"""What made each history: a pipeline, or a workflow written by hand, by the history's name.
+
+A recorded run walks the plan in its own history, so a definition here may change as any may.
+What must stay is its name, which is the workflow type, and the code of what is written by hand.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporal_hitl import (
+    Condition,
+    Loop,
+    OnReject,
+    OnTimeout,
+    Parallel,
+    Router,
+    Step,
+    StepInput,
+    StepOutput,
+    Steps,
+    Workflow,
+)
+from tests.histories.by_hand import AllQuestions, OneQuestion
+
+A_MOMENT = timedelta(seconds=1)
+"""A deadline that a recording waits for."""
+
+
+def load(step_input: StepInput) -> str:
+    return f"loaded {step_input.input}"
+
+
+async def process(step_input: StepInput) -> str:
+    return str(step_input.previous_step_content).upper()
+
+
+def save(step_input: StepInput) -> dict[str, Any]:
+    return {"saved": step_input.previous_step_content}
+
+
+def fails(step_input: StepInput) -> str:
+    raise ValueError("no such file")
+
+
+def stops(step_input: StepInput) -> StepOutput:
+    return StepOutput(content="nothing to do", stop=True)
+
+
+def writes_left(step_input: StepInput, session_state: dict[str, Any]) -> None:
+    session_state["who"] = "left"
+
+
+def writes_right(step_input: StepInput, session_state: dict[str, Any]) -> None:
+    session_state["who"] = "right"
+
+
+def has_input(step_input: StepInput) -> bool:
+    return bool(step_input.input)
+
+
+def twice(step_input: StepInput, iteration: int) -> bool:
+    return iteration < 2
+
+
+def second_done(outputs: list[StepOutput]) -> bool:
+    return any((each.content or {}).get("saved", "").startswith("TWICE") for each in outputs)
+
+
+async def doubled(step_input: StepInput) -> dict[str, Any]:
+    return {"saved": "TWICE" if step_input.iteration == 2 else "ONCE"}
+
+
+def chooses(step_input: StepInput) -> list[str]:
+    return ["quick", "both"]
+
+
+def _plain() -> Workflow:
+    return Workflow("plain_steps", [load, process, save])
+
+
+def _confirmation() -> Workflow:
+    gated = Step(
+        "process",
+        process,
+        requires_confirmation=True,
+        confirmation_message="Process what was loaded?",
+        on_reject=OnReject.skip,
+        hitl_timeout=timedelta(days=3),
+    )
+    return Workflow("confirmation", [load, gated, save])
+
+
+def _timed_out(policy: OnTimeout) -> Workflow:
+    gated = Step(
+        "process",
+        process,
+        requires_confirmation=True,
+        hitl_timeout=A_MOMENT,
+        on_timeout=policy,
+    )
+    return Workflow(f"timed_out_{policy}", [load, gated, save])
+
+
+def _containers() -> Workflow:
+    left = Steps(
+        "left", steps=[Step("draft", process), Step("check", load, requires_confirmation=True)]
+    )
+    right = Step("publish", load, requires_confirmation=True, hitl_timeout=timedelta(days=1))
+    inner = Loop([Step("doubled", doubled)], name="until", end_condition=second_done)
+    outer = Loop([inner, Step("again", load)], name="while", should_continue=twice)
+    limit = Loop([Step("once", load)], name="limit", max_iterations=1, should_continue=twice)
+    both = Steps("both", steps=[Step("one", process), Step("two", save)])
+    return Workflow(
+        "every_container",
+        [
+            load,
+            Parallel(left, right, name="fan"),
+            Condition([outer, limit], has_input, else_steps=[Step("never", load)], name="when"),
+            Router([Step("quick", process), both, Step("unused", load)], chooses, name="route"),
+            save,
+        ],
+    )
+
+
+def _failing(name: str, on_error: str) -> Workflow:
+    return Workflow(name, [load, Step("fails", fails, max_retries=1, on_error=on_error), save])
+
+
+def _conflict() -> Workflow:
+    fan = Parallel(Step("left", writes_left), Step("right", writes_right), name="fan")
+    return Workflow("state_conflict", [fan, save])
+
+
+MADE_BY: dict[str, Workflow | type] = {
+    "plain_steps": _plain(),
+    "confirmed_by_update": _confirmation(),
+    "rejected_by_signal": _confirmation(),
+    "garbage_signals_then_an_answer": _confirmation(),
+    "cancelled_while_paused": _confirmation(),
+    "timed_out_skip": _timed_out(OnTimeout.skip),
+    "timed_out_cancel": _timed_out(OnTimeout.cancel),
+    "timed_out_approve": _timed_out(OnTimeout.approve),
+    "every_container": _containers(),
+    "step_failed_and_skipped": _failing("step_failed_and_skipped", "skip"),
+    "step_failed_and_the_run_too": _failing("step_failed_and_the_run_too", "fail"),
+    "early_stop": Workflow("early_stop", [load, stops, save]),
+    "state_conflict": _conflict(),
+    "by_hand_all_questions": AllQuestions,
+    "by_hand_one_question_timed_out": OneQuestion,
+}
+
+
+def pipelines_of(made_by: Workflow | type) -> list[Workflow]:
+    """Return what a plugin must serve of it."""
+    return [made_by] if isinstance(made_by, Workflow) else []
+
+
+def workflows_of(made_by: Workflow | type) -> list[type]:
+    """Return what a worker must serve of it, beside the plugin."""
+    return [] if isinstance(made_by, Workflow) else [made_by]

@@ -1,0 +1,187 @@
+"""Makes the histories: `python -m tests.histories.record [--force] [name ...]`, by hand.
+
+A history of a released version is never made again, as runs like it wait somewhere; so a file that
+is there stays, unless `--force` says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Worker
+
+from temporal_hitl import Answer, Confirm, Edit, HitlClient, HitlPlugin, Reject, Select
+from temporal_hitl.local import serve
+from temporal_hitl.workflow import HITL_STATUS, HITL_TAGS
+from tests.histories.pipelines import MADE_BY, pipelines_of, workflows_of
+from tests.stage import until
+
+FOLDER = Path(__file__).parent
+IDENTITY = "golden"
+LIMIT = 30.0
+ATTRIBUTES = {HITL_STATUS.name: "Keyword", HITL_TAGS.name: "KeywordList"}
+
+Act = Callable[[HitlClient, str], Awaitable[None]]
+
+
+async def opened(client: HitlClient, run: str, *ids: str) -> None:
+    """Wait until exactly these are open."""
+
+    async def there() -> bool:
+        return {each.id for each in (await client.requirements(run)).open} == set(ids)
+
+    await until(there)
+
+
+async def confirm_by_update(client: HitlClient, run: str) -> None:
+    await opened(client, run, "process")
+    confirmed = Confirm(
+        requirement_id="process", resolved_by="ana", comment="fine", decision_id="1"
+    )
+    await client.resolve(run, confirmed)
+
+
+async def reject_by_signal(client: HitlClient, run: str) -> None:
+    await opened(client, run, "process")
+    await client.handle(run).signal("reject", args=["process", "too early"])
+
+
+async def send_garbage_then_answer(client: HitlClient, run: str) -> None:
+    await opened(client, run, "process")
+    answer = {"requirement_id": "process", "action": "confirm"}
+    garbage: list[list[Any]] = [
+        *([], ["process"], [answer, answer], [[answer, answer]], [{"id": "process"}]),
+        *([{**answer, "requirement_id": "nope"}], [{**answer, "action": "select"}], [None]),
+    ]
+    for sent in garbage:
+        await client.handle(run).signal("resolve", args=sent)
+    await client.handle(run).signal("confirm")
+
+    async def refused() -> bool:
+        return len((await client.requirements(run)).refused) == len(garbage) + 1
+
+    await until(refused)
+    await client.handle(run).signal("resolve", answer)
+
+
+async def cancel(client: HitlClient, run: str) -> None:
+    await opened(client, run, "process")
+    await client.cancel(run)
+
+
+async def answer_both_branches(client: HitlClient, run: str) -> None:
+    handle, check, publish = client.handle(run), "fan.left.check", "fan.publish"
+    await opened(client, run, check, publish)
+    both = [Confirm(requirement_id=check), Reject(requirement_id=publish, feedback="not now")]
+    await handle.execute_update("resolve", [each.model_dump(mode="json") for each in both])
+
+
+async def answer_all_questions(client: HitlClient, run: str) -> None:
+    handle = client.handle(run)
+    await opened(client, run, "confirmation")
+    await handle.execute_update("confirm", args=["confirmation", "as agreed"])
+    await opened(client, run, "user_input", "letter")
+    letter = Answer(requirement_id="letter", values={"letter": "A"})
+    await handle.signal("resolve", letter.model_dump(mode="json"))
+    await opened(client, run, "user_input")
+    values = {"amount": 7.5, "reason": "late"}
+    await client.resolve(run, Answer(requirement_id="user_input", values=values, decision_id="2"))
+    await opened(client, run, "route")
+    ways = Select(requirement_id="route", choices=("bank", "card"), decision_id="3")
+    await client.resolve(run, ways)
+    await opened(client, run, "output_review")
+    rejected = Reject(requirement_id="output_review", feedback="say the name", decision_id="4")
+    await client.resolve(run, rejected)
+    await opened(client, run, "output_review~2")
+    edited = Edit(requirement_id="output_review~2", output={"text": "Ada"}, decision_id="5")
+    await client.resolve(run, edited)
+
+
+ACTS: dict[str, Act] = {
+    "confirmed_by_update": confirm_by_update,
+    "rejected_by_signal": reject_by_signal,
+    "garbage_signals_then_an_answer": send_garbage_then_answer,
+    "cancelled_while_paused": cancel,
+    "every_container": answer_both_branches,
+    "by_hand_all_questions": answer_all_questions,
+}
+"""What people do in each run; in the others they do nothing."""
+
+
+async def record(client: HitlClient, name: str) -> str:
+    """Return the history of a run of `name`, as JSON."""
+    made_by = MADE_BY[name]
+    async with Worker(
+        client.client,
+        task_queue=name,
+        workflows=workflows_of(made_by),
+        plugins=[HitlPlugin(workflows=pipelines_of(made_by))],
+    ):
+        handle = await client.client.start_workflow(
+            made_by.__name__ if isinstance(made_by, type) else made_by.name,
+            "rows",
+            id=name,
+            task_queue=name,
+        )
+        if name in ACTS:
+            await ACTS[name](client, handle.id)
+        async for _ in handle.fetch_history_events(wait_new_event=True):
+            pass  # The long poll ends with the run, however it ends.
+        history = json.loads((await handle.fetch_history()).to_json())
+    return json.dumps(_without_stacks(history), indent=1, sort_keys=True) + "\n"
+
+
+def _without_stacks(data: Any) -> Any:
+    # Stack traces name the files of the machine that made them.
+    if isinstance(data, list):
+        return [_without_stacks(each) for each in data]  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(data, dict):
+        return data
+    kept = {key: value for key, value in data.items() if key != "stackTrace"}  # pyright: ignore[reportUnknownVariableType]
+    return {key: _without_stacks(value) for key, value in kept.items()}  # pyright: ignore[reportUnknownVariableType]
+
+
+async def record_all(names: list[str]) -> None:
+    """Write the histories of `names`, over what is there."""
+    server = await asyncio.to_thread(serve, None, search_attributes=ATTRIBUTES)
+    try:
+        converter = pydantic_data_converter
+        target = server.address.target
+        connected = await Client.connect(target, data_converter=converter, identity=IDENTITY)
+        for name in names:
+            history = await asyncio.wait_for(record(HitlClient(connected), name), LIMIT)
+            (FOLDER / f"{name}.json").write_text(history)
+            print(f"{name}.json")
+    finally:
+        await asyncio.to_thread(server.close)
+
+
+def main() -> None:
+    """Record what the command line names, or everything."""
+    parser = argparse.ArgumentParser(prog="python -m tests.histories.record")
+    parser.add_argument("names", nargs="*", metavar="name", help="of a history; all if none")
+    parser.add_argument("--force", action="store_true", help="make files again that are there")
+    asked = parser.parse_args()
+    unknown = [name for name in asked.names if name not in MADE_BY]
+    if unknown:
+        parser.error(f"no history {unknown[0]!r}; there are {', '.join(MADE_BY)}")
+    names = asked.names or list(MADE_BY)
+    there = [name for name in names if (FOLDER / f"{name}.json").exists() and not asked.force]
+    if there:
+        print(f"kept, as --force was not given: {', '.join(there)}", file=sys.stderr)
+    logging.getLogger("temporalio.activity").setLevel(logging.CRITICAL)  # steps fail on purpose
+    if missing := [name for name in names if name not in there]:
+        asyncio.run(record_all(missing))
+
+
+if __name__ == "__main__":
+    main()
