@@ -51,7 +51,7 @@ class RunContext:
 
 
 def activities_of(registry: Registry) -> list[Callable[..., Any]]:
-    """Return one activity per function that the registry serves, and each pipeline's plan lookup."""
+    """Return an activity per function that the registry serves, and each pipeline's plan lookup."""
     plans = [_plan(registry, name) for name in registry.names]
     return [*plans, *(_activity(registry, name) for name in registry.served)]
 
@@ -97,7 +97,10 @@ class _Execution:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, CancelledError):
+        if isinstance(error, CancelledError):
+            return
+        # An executor that calls sys.exit() ends its step, not the worker.
+        if isinstance(error, (Exception, SystemExit)):
             raise _as_failure(error) from error
 
     def finish(self, returned: Any) -> dict[str, Any]:
@@ -191,7 +194,7 @@ def _not_json(message: str) -> ApplicationError:
     return ApplicationError(message, type="temporal_hitl.NotJson", non_retryable=True)
 
 
-def _as_failure(error: Exception) -> ApplicationError:
+def _as_failure(error: BaseException) -> ApplicationError:
     info = activity.info()
     listed = (info.retry_policy and info.retry_policy.non_retryable_error_types) or ()
     attempt = {"attempt": info.attempt}

@@ -51,7 +51,7 @@ class Caller:
                 schedule_to_close_timeout=_span(call.schedule_to_close),
                 heartbeat_timeout=_span(call.heartbeat) or LIVENESS,
                 retry_policy=_retry_policy(call.retry),
-                summary=_summary(asked),
+                summary=_summary(call, asked),
             )
         except ActivityError as error:
             _raise_failure(activity_id, error)
@@ -90,7 +90,7 @@ def _retry_policy(retry: Retry) -> RetryPolicy:
     )
 
 
-def _summary(asked: ActivityCall) -> str:
+def _summary(call: Call, asked: ActivityCall) -> str:
     role = "" if asked.role == "executor" else f", {asked.role.replace('_', ' ')}"
     iteration = asked.step_input.iteration
-    return f"{asked.name}{role}" + (f", iteration {iteration}" if iteration else "")
+    return f"{call.summary or asked.name}{role}" + (f", iteration {iteration}" if iteration else "")

@@ -44,12 +44,13 @@ def command(info: Info, door: str, *texts: str) -> str:
 
 
 def _command(info: Info, door: str, *inputs: Any) -> str:
-    parts = ["temporal", "workflow", "update", "execute"]
-    if info.namespace != "default":
-        parts += ["--namespace", info.namespace]
-    parts += ["--workflow-id", info.workflow_id, "--name", door]
+    # What differs stands first: the Web UI shows the beginning of a long line.
+    parts = ["temporal", "workflow", "update", "execute", "--name", door]
     for each in inputs:
         parts += ["--input", json.dumps(each, ensure_ascii=False)]
+    parts += ["--workflow-id", info.workflow_id]
+    if info.namespace != "default":
+        parts += ["--namespace", info.namespace]
     return shlex.join(parts)
 
 

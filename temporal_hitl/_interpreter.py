@@ -235,11 +235,13 @@ class Interpreter:
         inside = scope
         for iteration in range(1, node.max_iterations + 1):
             inside = replace(inside, path=f"{scope.path}.{iteration}", iteration=iteration)
-            # Only the last iteration is kept: a loop of thousands must not grow the run.
+            # Only the last iteration that gave something is kept: a loop of thousands must not grow
+            # the run.
             self._fold(scope.path)
-            outputs = await self._walk_all(node.children, inside)
+            latest = await self._walk_all(node.children, inside)
+            outputs = latest or outputs
             try:
-                if await self._loop_ends(node, inside, outputs):
+                if await self._loop_ends(node, inside, latest):
                     break
             except StepFailed as failed:
                 failure = self._go_on(node, scope, "Loop", failed)

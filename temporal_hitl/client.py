@@ -130,6 +130,8 @@ class HitlClient:
         `static_summary`, ...).
         """
         name = workflow if isinstance(workflow, str) else workflow.name
+        if isinstance(workflow, Definition) and workflow.description:
+            start.setdefault("static_summary", workflow.description)
         data = None if options is None else options.model_dump(mode="json", exclude_defaults=True)
         if options is not None and options.session_id is not None:
             tags = SearchAttributePair(HITL_TAGS, [session_tag(options.session_id)])

@@ -75,6 +75,8 @@ class Call(_Frozen):
     """Seconds, where the executor heartbeats itself; None leaves it to the library."""
     task_queue: str | None = None
     retry: Retry = Retry()
+    summary: str | None = None
+    """What the Web UI shows beside the activity; the node's name where the author says nothing."""
 
 
 class _Named(TypedDict):
@@ -253,6 +255,7 @@ class _Compiler:
 
     def _step(self, step: Step, named: _Named, segment: str, path: str) -> StepPlan:
         call = self._call(segment, step.executor, step.options)
+        call = call.model_copy(update={"summary": step.description})
         review = ReviewPlan.model_validate(step.review.model_dump())
         return StepPlan(**named, call=call, review=review, on_error=step.on_error)
 

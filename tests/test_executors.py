@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 import enum
 import functools
+import sys
 import threading
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -393,6 +394,25 @@ async def test_what_json_cannot_hold(env: WorkflowEnvironment, returned: Any) ->
     assert output.status is RunStatus.error
     assert "give returned what JSON cannot hold" in (output.error or "")
     assert executions == [1]
+
+
+def leave(step_input: StepInput) -> None:
+    sys.exit(3)
+
+
+async def leave_async(step_input: StepInput) -> None:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize("executor", [leave, leave_async])
+async def test_an_executor_that_exits(env: WorkflowEnvironment, executor: Any) -> None:
+    """An executor that calls `sys.exit` ends its step, not the worker that runs it."""
+    leaving = Step("leave", executor, max_retries=0)
+
+    output = await outcome(env, Workflow("leaving", [leaving, Step("after", lambda: "on")]))
+
+    assert ["builtins.SystemExit: 3", None] == [each.error for each in output.step_results]
+    assert "on" == output.content
 
 
 async def test_a_state_that_json_cannot_hold(env: WorkflowEnvironment) -> None:

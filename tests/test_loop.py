@@ -169,6 +169,21 @@ async def test_only_the_last_iteration_is_kept(env: WorkflowEnvironment) -> None
     assert [each.path for each in kept] == ["refine.3.draft", "refine.3.improve"]
 
 
+async def test_an_iteration_that_is_left_out(env: WorkflowEnvironment) -> None:
+    """A Loop whose last iteration was rejected whole keeps what the one before it produced."""
+    gated = Step("draft", draft, requires_confirmation=True)
+    definition = Workflow("rejecting", [Loop([gated], name="refine", max_iterations=2)])
+    async with serving(env, definition) as client:
+        run = await client.start("rejecting", "a text")
+        for answer in (Confirm, Reject):
+            asked = (await paused(client, run)).requirements[0]
+            await client.resolve(run, answer(requirement_id=asked.id))
+        output = await ended(client, run)
+
+    assert "draft 1 of a text" == output.content
+    await replays(client.handle(run), definition)
+
+
 async def test_a_gate_in_a_loop_is_asked_in_each_iteration(
     env: WorkflowEnvironment, cache: int
 ) -> None:

@@ -149,7 +149,8 @@ async def test_a_pause_with_a_deadline(env: WorkflowEnvironment) -> None:
         "### Waits for a person: Publish *everything*?\n\n`save` (confirmation)"
     )
     assert f"at {asked.deadline.isoformat(timespec='seconds')} the deadline acts: skip" in shown
-    assert f"```sh\ntemporal workflow update execute --workflow-id {run} --name confirm" in shown
+    assert "```sh\ntemporal workflow update execute --name confirm" in shown
+    assert f"--workflow-id {run}\n" in shown
     assert "Waits for a person" not in after
     await replays(client.handle(run), pipeline())
 

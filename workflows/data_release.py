@@ -39,11 +39,12 @@ data_release = Workflow(
     name="data_release",
     description="Release a dataset that holds personal data",
     steps=[
-        Step("load", load_dataset, on_error=OnError.fail),
-        Step("profile", profile_dataset, on_error=OnError.fail),
+        Step("load", load_dataset, description="Is it a table?", on_error=OnError.fail),
+        Step("profile", profile_dataset, description="What is personal?", on_error=OnError.fail),
         Step(
             "redact",
             redact_dataset,
+            description="Draft without the personal columns",
             on_error=OnError.fail,
             requires_confirmation=True,
             confirmation_message="Redact the personal columns and release the rest?",
@@ -51,6 +52,6 @@ data_release = Workflow(
             hitl_timeout=timedelta(days=7),
             on_timeout=OnTimeout.cancel,
         ),
-        Step("publish", publish_dataset, on_error=OnError.fail),
+        Step("publish", publish_dataset, description="Check, then write", on_error=OnError.fail),
     ],
 )
