@@ -32,7 +32,7 @@ test-all: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --project . --pythonpath $(BIN)/python
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -51,13 +51,15 @@ clean:
 $(VENV)/.created:
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed and none was found on PATH;' \
 		'install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/.local: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) install -e '.[local]' -c constraints.txt
+	@echo 'Setting up $(VENV) (once) ...' >&2
+	@$(PIP) install -e '.[local]' -c constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) install -e '.[all,dev]' -c constraints.txt
+	@echo 'Setting up $(VENV) (once) ...' >&2
+	@$(PIP) install -e '.[all,dev]' -c constraints.txt
 	@touch $@ $(VENV)/.local
