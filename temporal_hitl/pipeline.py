@@ -290,7 +290,12 @@ def _wait_for(twin: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise RuntimeError(
             f"a sync call would block the running event loop; write `await workflow.{twin}(...)`"
         )
-    future = asyncio.run_coroutine_threadsafe(work(), background())
+    coroutine = work()
+    try:
+        future = asyncio.run_coroutine_threadsafe(coroutine, background())
+    except BaseException:  # Ctrl-C may come at any line.
+        coroutine.close()
+        raise
     try:
         return future.result()
     except BaseException:

@@ -394,6 +394,10 @@ async def on_the_loop(step_input):
     print("begun", flush=True)
     await asyncio.sleep(30)
 
+def confirmed(step_input):
+    print("confirmed", flush=True)
+
+gated = Step("confirmed", confirmed, requires_confirmation=True)
 beside = Workflow(
     name="beside",
     db=SqliteDb(db_file="dev.db"),
@@ -422,6 +426,7 @@ def test_interrupted(tmp_path: Path, executor: str) -> None:
     with script(tmp_path, BESIDE.replace("EXECUTOR", executor), wait) as process:
         said(process, "begun")
         said(process, "['both.slow'] True")
+        said(process, "confirmed")
         process.send_signal(signal.SIGINT)
         code, errors = left(process)
 
