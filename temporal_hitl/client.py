@@ -38,10 +38,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING, missing, session_tag
 from temporal_hitl._reach import PATIENCE, Reach, RunRequirements, not_found
 from temporal_hitl.errors import (
+    AlreadyResolved,
     DecisionConflict,
     NoWorker,
     ResolutionError,
     RunError,
+    RunNotFound,
     UnknownRequirement,
     from_wire,
 )
@@ -219,7 +221,9 @@ class HitlClient:
         memo: dict[str, Any] = (await run.memo()).get(MEMO_KEY) or {"count": 0, "rows": []}
         rows: list[Any] = memo["rows"]
         if memo["count"] > len(rows):  # A memo holds so many rows and no more.
-            rows = [each.model_dump() for each in (await self.requirements(run.id)).open]
+            # One run without a worker must not hide all the others.
+            with contextlib.suppress(NoWorker, RunNotFound, WorkflowQueryFailedError):
+                rows = [each.model_dump() for each in (await self.requirements(run.id)).open]
         of_run = {
             "run_id": run.id,
             "workflow_name": run.workflow_type,
@@ -239,8 +243,9 @@ class HitlClient:
 
         Raises:
             ResolutionError: it was refused, with the reason; where somebody was first, with the
-            `record`. RunNotFound: there is no such run.
-            NoWorker: nobody is there to check it; nothing was decided.
+                `record`.
+            RunNotFound: there is no such run.
+            NoWorker: nobody is there to check it.
         """
         parsed = parse_resolution(resolution)
         if parsed.decision_id is None:
@@ -334,8 +339,8 @@ def _same_decision(sent: AnyResolution, record: ResolutionRecord) -> ResolutionR
     ours = getattr(record.resolution, "decision_id", None) == sent.decision_id
     if ours and record.resolution.model_dump() == sent.model_dump():
         return record
-    told = f"{record.requirement_id!r} is resolved already: {record.told()}"
-    kind = from_wire(
-        "DecisionConflict" if ours else "AlreadyResolved", told, record.model_dump(mode="json")
+    refusal = DecisionConflict if ours else AlreadyResolved
+    raise refusal(
+        f"{record.requirement_id!r} is resolved already: {record.told()}",
+        record=record.model_dump(mode="json"),
     )
-    raise kind or DecisionConflict(told)

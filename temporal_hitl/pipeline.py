@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from temporal_hitl._attributes import HITL_TAGS, session_tag
 from temporal_hitl._site import InMemoryDb, PostgresDb, Site, SqliteDb, background, site_of
@@ -30,6 +30,30 @@ from temporal_hitl.run import RunOptions, RunStatus, StepRequirement, WorkflowRu
 __all__ = ["InMemoryDb", "PostgresDb", "SqliteDb", "Workflow", "WorkflowSession"]
 
 T = TypeVar("T")
+
+
+class StartOptions(TypedDict, total=False):
+    """What `run` takes beside the input."""
+
+    run_id: str
+    """The run's id; one that the library makes unless given. Never two runs of one id at a time."""
+    session_id: str
+    """Runs of one session are listed together; an id that the library makes sticks."""
+    user_id: str
+    """For whom it runs; recorded, never trusted."""
+    session_state: Mapping[str, Any]
+    """The state that steps read and change, over what the Workflow was made with."""
+    additional_data: Mapping[str, Any]
+    """Reaches every step as `step_input.additional_data`."""
+
+
+class ContinueOptions(TypedDict, total=False):
+    """What `continue_run` takes beside, or instead of, a run's output."""
+
+    run_id: str
+    """Which run, where no output is given; works from any process."""
+    step_requirements: Sequence[StepRequirement]
+    """The decisions, taken from any output of the run."""
 
 
 @dataclass
@@ -77,17 +101,16 @@ class Workflow(Definition):
 
     # Start
 
-    def run(self, input: Any = None, **options: Any) -> WorkflowRunOutput:
+    def run(self, input: Any = None, **options: Unpack[StartOptions]) -> WorkflowRunOutput:
         """Start a run, and return when it has ended or needs a person; options as `arun`."""
         return _wait_for("arun", lambda: self._run(input, **options))
 
-    async def arun(self, input: Any = None, **options: Any) -> WorkflowRunOutput:
+    async def arun(self, input: Any = None, **options: Unpack[StartOptions]) -> WorkflowRunOutput:
         """Start a run, and return when it has ended or needs a person.
 
-        Options: `run_id`, `session_id`, `user_id`, `session_state`, `additional_data`. A run that
-        needs a person is safe with the server; `continue_run` goes on from any process. Raises what
-        made the run fail: the executor's own exception type where it is a builtin one, else
-        `RunFailed`.
+        A run that needs a person is safe with the server; `continue_run` goes on from any process.
+        Raises what made the run fail: the executor's own exception type where it is a builtin one,
+        else `RunFailed`.
         """
         return await _aside(self._run(input, **options))
 
@@ -101,8 +124,7 @@ class Workflow(Definition):
         session_state: Mapping[str, Any] | None = None,
         additional_data: Mapping[str, Any] | None = None,
     ) -> WorkflowRunOutput:
-        # An id that the library made sticks, so that a second run lands in the same session (seed
-        # 000).
+        # What the library made sticks: a second run lands in the same session (seed 000).
         self.session_id = session_id or self.session_id or uuid.uuid4().hex
         options = RunOptions(
             session_id=self.session_id,
@@ -124,13 +146,13 @@ class Workflow(Definition):
     # Go on
 
     def continue_run(
-        self, run_response: WorkflowRunOutput | None = None, **options: Any
+        self, run_response: WorkflowRunOutput | None = None, **options: Unpack[ContinueOptions]
     ) -> WorkflowRunOutput:
         """Send the decisions filled in, and go on as `acontinue_run` does."""
         return _wait_for("acontinue_run", lambda: self._continue(run_response, **options))
 
     async def acontinue_run(
-        self, run_response: WorkflowRunOutput | None = None, **options: Any
+        self, run_response: WorkflowRunOutput | None = None, **options: Unpack[ContinueOptions]
     ) -> WorkflowRunOutput:
         """Send the decisions filled in, and return when the run has ended or needs a person.
 
