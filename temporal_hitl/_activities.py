@@ -26,9 +26,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from temporal_hitl._calls import ActivityCall, ActivityResult
+from temporal_hitl._registry import Registry
 from temporal_hitl._source import is_async, qualified_name
-from temporal_hitl.errors import HitlError
-from temporal_hitl.plan import LIVENESS, Registry, plan_activity
+from temporal_hitl.errors import DefinitionError, HitlError, wire_type
+from temporal_hitl.plan import LIVENESS, plan_activity
 from temporal_hitl.primitives import Executor, Node
 from temporal_hitl.run import StepOutput
 
@@ -58,7 +59,10 @@ def activities_of(registry: Registry) -> list[Callable[..., Any]]:
 
 def _plan(registry: Registry, name: str) -> Callable[..., Any]:
     async def plan() -> dict[str, Any]:
-        return registry.plan(name).model_dump(mode="json")
+        try:
+            return registry.plan(name).model_dump(mode="json")
+        except DefinitionError as error:
+            raise ApplicationError(str(error), type=wire_type(error), non_retryable=True) from None
 
     return activity.defn(name=plan_activity(name))(plan)
 

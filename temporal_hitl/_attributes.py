@@ -17,10 +17,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_hitl.errors import SearchAttributesMissing
 
 HITL_STATUS = SearchAttributeKey.for_keyword("HitlStatus")
-"""Holds `pending` while something is open; filter by `ExecutionStatus` too, closed runs keep it."""
+"""Holds `pending` while something is open, else `blocked` while no worker has a step's code.
+
+Filter by `ExecutionStatus` too: closed runs keep what they had.
+"""
 HITL_TAGS = SearchAttributeKey.for_keyword_list("HitlTags")
 """Holds `kind:confirmation` and the like for what is open, beside the tags given at the start."""
 PENDING = "pending"
+BLOCKED = "blocked"
 
 SEARCH_ATTRIBUTES = {HITL_STATUS.name: "Keyword", HITL_TAGS.name: "KeywordList"}
 """What the namespace must have, by name and Temporal's type."""

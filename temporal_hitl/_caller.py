@@ -6,6 +6,7 @@ Knows nothing of what a call is for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn, cast
 
@@ -15,6 +16,11 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 from temporal_hitl._calls import ActivityCall, ActivityResult
 from temporal_hitl.plan import LIVENESS, Call, Retry
+
+NO_SUCH_ACTIVITY = "NotFoundError"
+"""The bare error type that the SDK fails an activity with whose type it has not registered."""
+BLOCKED_PAUSES = timedelta(seconds=10), timedelta(minutes=10)
+"""How long a blocked call waits before it is tried again: at first, doubling, and at most."""
 
 
 class StepFailed(Exception):
@@ -26,9 +32,18 @@ class StepFailed(Exception):
 
 
 class Caller:
-    """Calls functions by activity type, and knows which calls are on their way."""
+    """Calls functions by activity type, and knows which calls are on their way.
 
-    def __init__(self) -> None:
+    A call that no worker has the code of is blocked: `blocked(path, activity)` is told, the call is
+    tried again by and by, and `unblocked(path)` is told once a worker had it. No attempt is
+    counted, so that a deploy that lacks a step cannot fail the runs which need it.
+    """
+
+    def __init__(
+        self, blocked: Callable[[str, str], None], unblocked: Callable[[str], None]
+    ) -> None:
+        self._blocked = blocked
+        self._unblocked = unblocked
         self._running: dict[str, None] = {}
 
     @property
@@ -39,9 +54,24 @@ class Caller:
     async def call(self, call: Call, asked: ActivityCall) -> ActivityResult:
         """Return what the function gave back; raises `StepFailed` after its last attempt."""
         activity_id = asked.path if asked.role == "executor" else f"{asked.path}.{asked.role}"
+        pause, longest = BLOCKED_PAUSES
+        try:
+            while True:
+                done = await self._execute(activity_id, call, asked)
+                if done is not None:
+                    return ActivityResult.from_wire(done)
+                self._blocked(activity_id, call.activity)
+                await workflow.sleep(pause, summary=f"blocked: no worker has {call.activity}")
+                pause = min(pause * 2, longest)
+        finally:
+            self._unblocked(activity_id)
+
+    async def _execute(
+        self, activity_id: str, call: Call, asked: ActivityCall
+    ) -> dict[str, Any] | None:
         self._running[activity_id] = None
         try:
-            done = await workflow.execute_activity(
+            return await workflow.execute_activity(
                 call.activity,
                 asked.to_wire(),
                 activity_id=activity_id,
@@ -54,10 +84,11 @@ class Caller:
                 summary=_summary(call, asked),
             )
         except ActivityError as error:
+            if isinstance(error.cause, ApplicationError) and error.cause.type == NO_SUCH_ACTIVITY:
+                return None
             _raise_failure(activity_id, error)
         finally:
             del self._running[activity_id]
-        return ActivityResult.from_wire(done)
 
 
 def _raise_failure(path: str, error: ActivityError) -> NoReturn:
@@ -85,8 +116,9 @@ def _retry_policy(retry: Retry) -> RetryPolicy:
         backoff_coefficient=retry.backoff_coefficient,
         maximum_interval=_span(retry.maximum_interval),
         maximum_attempts=retry.maximum_attempts,
-        # Listed bare, as authors write them: our activities know, and mark what matches.
-        non_retryable_error_types=list(retry.non_retryable),
+        # Listed bare, as authors write them: our activities know, and mark what matches. Theirs
+        # never cross under a bare name, so the SDK's own cannot be taken for one of them.
+        non_retryable_error_types=[*retry.non_retryable, NO_SUCH_ACTIVITY],
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from temporalio.workflow import Info
@@ -54,14 +54,24 @@ def _command(info: Info, door: str, *inputs: Any) -> str:
     return shlex.join(parts)
 
 
-def markdown(requirements: Sequence[AnyRequirement], notes: Sequence[str], info: Info) -> str:
+def markdown(
+    requirements: Sequence[AnyRequirement],
+    blocked: Mapping[str, str],
+    notes: Sequence[str],
+    info: Info,
+) -> str:
     """Return the run's current details: what it waits for, how to answer, what else was."""
     parts = [_one(each, info) for each in requirements[:SHOWN]]
     if len(requirements) > SHOWN:
         parts.append(
             f"and {len(requirements) - SHOWN} more: `temporal workflow query --type requirements`"
         )
-    if not requirements:
+    parts += [
+        f"**Blocked** at `{path}`: no worker has `{activity}`. Deploy one that does; the run tries"
+        " again by itself."
+        for path, activity in list(blocked.items())[:SHOWN]
+    ]
+    if not parts:
         parts.append("Waits for nobody.")
     if notes:
         parts.append("\n".join(f"- {note}" for note in notes[-SHOWN:]))

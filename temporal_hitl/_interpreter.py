@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import ActivityCall, ActivityResult, Role
@@ -63,7 +63,7 @@ class Interpreter:
         self._state = State(dict(options.session_state))
         self._results: list[StepOutput] = []
         self._inner: dict[str, StepOutput] = {}
-        self._caller = Caller()
+        self._caller = Caller(gate.blocked, gate.unblocked)
         self._events: list[AnyEvent] = []
 
     async def run(self) -> dict[str, Any]:
@@ -81,11 +81,16 @@ class Interpreter:
         return self.output(RunStatus.completed).model_dump(mode="json")
 
     async def _plan(self) -> Plan:
-        found = await workflow.execute_local_activity(
-            plan_activity(workflow.info().workflow_type),
-            start_to_close_timeout=timedelta(seconds=30),
-            result_type=dict[str, Any],
-        )
+        try:
+            found = await workflow.execute_local_activity(
+                plan_activity(workflow.info().workflow_type),
+                start_to_close_timeout=timedelta(seconds=30),
+                result_type=dict[str, Any],
+            )
+        except ActivityError as error:
+            if isinstance(error.cause, ApplicationError):
+                raise error.cause from None  # A retired pipeline says so.
+            raise
         return Plan.model_validate(found)
 
     def output(
@@ -96,7 +101,8 @@ class Interpreter:
     ) -> WorkflowRunOutput:
         """Return the run as it stands, or as it ended where `status` says so."""
         info = workflow.info()
-        waiting = RunStatus.paused if self._gate.open else RunStatus.running
+        blocked = RunStatus.blocked if self._gate.all_blocked else RunStatus.running
+        waiting = RunStatus.paused if self._gate.open else blocked
         return WorkflowRunOutput(
             run_id=info.workflow_id,
             execution_id=info.run_id,
@@ -112,6 +118,7 @@ class Interpreter:
             resolutions=self._gate.records,
             refused=self._gate.refused,
             running=self._caller.running,
+            blocked=self._gate.all_blocked,
             events=self._events,
             session_state=self._state.values,
             error=error,

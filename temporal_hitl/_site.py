@@ -23,11 +23,11 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
+from temporal_hitl._registry import Registry
 from temporal_hitl._threads import DaemonThreads
 from temporal_hitl.client import HitlClient
 from temporal_hitl.errors import OperatorError
 from temporal_hitl.local import DEFAULT_DB_FILE, Server, connection, serve
-from temporal_hitl.plan import Registry
 from temporal_hitl.plugin import HitlPlugin
 from temporal_hitl.primitives import Definition
 

@@ -19,13 +19,19 @@ def source_digest(function: Any) -> str:
     """Return a digest of a function's source text, or of its code where there is no text."""
     function = inspect.unwrap(_whole(function))
     subject = cast(Any, function if inspect.isroutine(function) else type(function))
+    code = getattr(function, "__code__", None) or getattr(subject.__call__, "__code__", None)
+    text = _source_text(subject, code) or _code_text(code)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _source_text(subject: Any, code: CodeType | None) -> str | None:
+    # All that is run by `exec` and by `python -c` shares one file name, and with it one text.
+    if code is not None and code.co_filename == "<string>":
+        return None
     try:
-        return hashlib.sha256(inspect.getsource(subject).encode()).hexdigest()
-    except (OSError, TypeError):
-        code = getattr(function, "__code__", None) or getattr(
-            type(function).__call__, "__code__", None
-        )
-        return hashlib.sha256(_code_text(code).encode()).hexdigest()
+        return inspect.getsource(subject)
+    except (OSError, TypeError):  # Typed at a prompt, or built in.
+        return None
 
 
 def _code_text(code: CodeType | None) -> str:

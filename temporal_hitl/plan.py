@@ -1,4 +1,4 @@
-"""A definition as frozen data, and the registry that maps the data back to the author's functions.
+"""A definition as frozen data, and the functions that the data names.
 
 A run records the plan that it was started with and walks that one to its end, whatever is deployed
 meanwhile. Owns names: paths, activity types and source digests come from here. Knows nothing of a
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from temporalio.common import RetryPolicy
 
 from temporal_hitl._options import CallOptions
-from temporal_hitl._source import is_async, qualified_name, source_digest
+from temporal_hitl._source import qualified_name, source_digest
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.primitives import (
     Condition,
@@ -35,7 +35,6 @@ from temporal_hitl.review import OnError, OnReject, OnTimeout
 __all__ = [
     "Compiled",
     "Plan",
-    "Registry",
     "compile_definition",
 ]
 
@@ -329,72 +328,3 @@ def _retry(policy: RetryPolicy | None, max_retries: int) -> Retry:
         maximum_attempts=policy.maximum_attempts,
         non_retryable=tuple(policy.non_retryable_error_types or ()),
     )
-
-
-class Registry:
-    """Holds the definitions that a worker serves; one put again takes the place of its name.
-
-    Lives outside workflows: only activities and the plugin read it, so that replacing an entry
-    changes new runs and the functions that are called, never a replay.
-    """
-
-    def __init__(self, definitions: Iterable[Definition] = ()) -> None:
-        self._compiled: dict[str, Compiled] = {}
-        for definition in definitions:
-            if not isinstance(definition, Definition):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise DefinitionError(
-                    f"HitlPlugin(workflows=...): {definition!r} is no pipeline; a class with"
-                    " @workflow.defn goes to Worker(workflows=[...])"
-                )
-            if definition.name in self._compiled:
-                raise DefinitionError(
-                    f"two pipelines are called {definition.name!r}; a worker serves one of a name"
-                )
-            self.put(definition)
-
-    def put(self, definition: Definition) -> bool:
-        """Serve `definition`, and return whether the worker lacks names of it.
-
-        Functions that only the replaced definition has stay: runs that wait on its plan still need
-        them.
-        """
-        new = compile_definition(definition)
-        self._check_foreign(new)
-        old = self._compiled.get(definition.name)
-        self._compiled[definition.name] = new
-        if old is None:
-            return True
-        grown = any(
-            name not in old.served or is_async(old.served[name].function) != is_async(each.function)
-            for name, each in new.served.items()
-        )
-        new.served = {**old.served, **new.served}
-        return grown
-
-    def _check_foreign(self, new: Compiled) -> None:
-        others = [each for each in self._compiled.values() if each.plan.name != new.plan.name]
-        taken = {name: each.plan.name for each in others for name in each.served}
-        for name in new.served:
-            if name in taken:
-                raise DefinitionError(
-                    f"{new.plan.name}: the activity type {name!r} is taken by {taken[name]};"
-                    " rename the pipeline or the node"
-                )
-
-    def plan(self, name: str) -> Plan:
-        """Return the current plan of the pipeline `name`."""
-        return self._compiled[name].plan
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The pipelines that are served."""
-        return tuple(self._compiled)
-
-    @property
-    def served(self) -> dict[str, Served]:
-        """Every function that is served now, by activity type."""
-        return {
-            name: each
-            for compiled in self._compiled.values()
-            for name, each in compiled.served.items()
-        }

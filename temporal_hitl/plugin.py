@@ -27,10 +27,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from temporal_hitl._activities import BEAT, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
+from temporal_hitl._registry import Registry
 from temporal_hitl._threads import DaemonThreads
 from temporal_hitl._workflow_types import workflow_type
 from temporal_hitl.errors import DefinitionError, HitlError
-from temporal_hitl.plan import Registry
 from temporal_hitl.primitives import Definition
 
 __all__ = ["THREADS", "HitlPlugin"]
@@ -47,6 +47,10 @@ class HitlPlugin(SimplePlugin):
     Give it to a `Client`, whose workers inherit it, or to a `Worker`, or to both: what is there
     already is not added twice. Works with `Replayer(workflows=[], plugins=[...])` too.
 
+    `retired` are names of pipelines that have no definition any more, and runs that still wait:
+    these can be answered and end; where they need a step they wait for a worker that has it. A new
+    run of such a name fails with a sentence.
+
     Raises:
         DefinitionError: two pipelines of one name, or what is no pipeline.
         SearchAttributesMissing: at worker start, where the namespace lacks them and they cannot be
@@ -54,9 +58,13 @@ class HitlPlugin(SimplePlugin):
     """
 
     def __init__(
-        self, workflows: Sequence[Definition] = (), *, registry: Registry | None = None
+        self,
+        workflows: Sequence[Definition] = (),
+        *,
+        retired: Sequence[str] = (),
+        registry: Registry | None = None,
     ) -> None:
-        self.registry = Registry(workflows) if registry is None else registry
+        self.registry = Registry(workflows, retired) if registry is None else registry
         self._types = {name: workflow_type(name) for name in self.registry.names}
         super().__init__(
             "temporal_hitl.HitlPlugin",

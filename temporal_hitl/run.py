@@ -140,6 +140,8 @@ class RunStatus(StrEnum):
 
     running = "RUNNING"
     paused = "PAUSED"
+    blocked = "BLOCKED"
+    """Nothing is open, and a step waits for a worker that has its code."""
     completed = "COMPLETED"
     cancelled = "CANCELLED"
     error = "ERROR"
@@ -241,6 +243,8 @@ class WorkflowRunOutput(_Shape):
     """Refused answers: the latest that came by signal, and those that `continue_run` sent."""
     running: list[str] = []
     """The paths of the nodes that work at this moment."""
+    blocked: dict[str, str] = {}
+    """The nodes that wait for a worker which has their code: by path, the activity type."""
     events: list[AnyEvent] = []
     """What else the reader should know, in order."""
     session_state: dict[str, Any] = {}
@@ -265,7 +269,7 @@ class WorkflowRunOutput(_Shape):
     @property
     def has_ended(self) -> bool:
         """Whether nothing can happen in this run any more."""
-        return self.status not in (RunStatus.running, RunStatus.paused)
+        return self.status not in (RunStatus.running, RunStatus.paused, RunStatus.blocked)
 
     @property
     def failed_steps(self) -> list[StepOutput]:

@@ -39,7 +39,7 @@ from temporalio import workflow
 
 from temporal_hitl import _details
 from temporal_hitl._arguments import as_seconds, parse_enum
-from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING
+from temporal_hitl._attributes import BLOCKED, HITL_STATUS, HITL_TAGS, PENDING
 from temporal_hitl._doors import Doors, as_failure
 from temporal_hitl._ledger import Ledger
 from temporal_hitl.errors import DefinitionError
@@ -56,10 +56,12 @@ from temporal_hitl.requirements import (
 )
 from temporal_hitl.review import OnReject, OnTimeout, UserInputField, form_of
 
-__all__ = ["MEMO_KEY", "Gate"]
+__all__ = ["BLOCKED_KEY", "MEMO_KEY", "Gate"]
 
 MEMO_KEY = "hitl_requirements"
 """The memo field with the open requirements in short form."""
+BLOCKED_KEY = "hitl_blocked"
+"""The memo field with the activity types that no worker has; absent where there are none."""
 MEMO_ROWS = 20
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
@@ -84,9 +86,12 @@ class Gate:
         self._ledger = Ledger()
         self._search_attributes = search_attributes
         self._base_tags = tuple(workflow.info().typed_search_attributes.get(HITL_TAGS) or ())
-        self._written: tuple[str, ...] | None = None
+        self._written: tuple[str | None, list[str]] = (None, [])
         self._stale = False
         self._notes: list[str] = []
+        self._closed: dict[str, asyncio.Future[None]] = {}
+        self._blocked: dict[str, str] = {}
+        self._blocked_memo: list[str] = []
         Doors(self._ledger, self._changed, self._show_details).open()
 
     # What authors call
@@ -212,6 +217,23 @@ class Gate:
         """The latest answers that came by signal and were refused."""
         return list(self._ledger.refusals)
 
+    @property
+    def all_blocked(self) -> dict[str, str]:
+        """What waits for a worker that has its code: by path, the activity type."""
+        return dict(self._blocked)
+
+    def blocked(self, path: str, activity: str) -> None:
+        """Show that no worker has what runs at `path`."""
+        if self._blocked.get(path) != activity:
+            self._blocked[path] = activity
+            self._changed()
+
+    def unblocked(self, path: str) -> None:
+        """Show that `path` waits for no worker, if it did."""
+        if self._blocked.pop(path, None) is not None:
+            self._changed()
+            self._publish()  # The run may end with this: see `_wait`.
+
     def note(self, line: str) -> None:
         """Show one more line in the run's current details."""
         self._notes.append(line)
@@ -253,35 +275,45 @@ class Gate:
     async def _wait(
         self, requirement: AnyRequirement, check: type[BaseModel] | None
     ) -> ResolutionRecord:
-        ledger, key = self._ledger, requirement.id
-        ledger.ask(requirement, check)
+        # A future and a task of our own, not `wait_condition` with a timeout: that is asyncio's
+        # `wait_for`, whose turns of the loop differ between Python versions, and with them the
+        # order of commands. A run that waits for weeks must replay on the next Python.
+        key = requirement.id
+        self._ledger.ask(requirement, check)
+        closed = self._closed[key] = asyncio.get_running_loop().create_future()
+        timer = asyncio.create_task(self._deadline(requirement))
         self._changed()
-        left = (
-            None if requirement.deadline is None else requirement.deadline - requirement.created_at
-        )
         try:
-            await workflow.wait_condition(
-                lambda: key in ledger.records, timeout=left, timeout_summary=key
-            )
-        except TimeoutError:
-            # The timer and an answer may come in one task; then the answer, handled first, has
-            # closed it.
-            if key not in ledger.records:
-                ledger.time_out(key, workflow.now())
-                self._changed()
+            await closed
         except asyncio.CancelledError:
-            if key not in ledger.records:
-                ledger.withdraw(key, "the run no longer needs it", workflow.now())
+            if key in self._ledger.open:
+                self._ledger.withdraw(key, "the run no longer needs it", workflow.now())
                 self._changed()
             raise
         finally:
-            # Before the run goes on: a command after the one that ends the run would be lost.
+            timer.cancel()
+            del self._closed[key]
+            # Before the run goes on: a command after the one that ends the run would be lost, and
+            # would break its replay.
             self._publish()
-        return ledger.records[key]
+        return self._ledger.records[key]
+
+    async def _deadline(self, requirement: AnyRequirement) -> None:
+        if requirement.deadline is None:
+            return
+        left = requirement.deadline - requirement.created_at
+        await workflow.sleep(left, summary=requirement.id)
+        # An answer that came in one task with the timer was handled first, and has closed it.
+        if requirement.id in self._ledger.open:
+            self._ledger.time_out(requirement.id, workflow.now())
+            self._changed()
 
     # What an operator sees
 
     def _changed(self) -> None:
+        for key, closed in self._closed.items():
+            if key in self._ledger.records and not closed.done():
+                closed.set_result(None)
         if not self._stale:
             self._stale = True
             # Requirements that open or close in one activation are written together.
@@ -293,19 +325,32 @@ class Gate:
         self._stale = False
         if self._search_attributes:
             self._write_attributes()
-        if self._ledger.open:
-            workflow.upsert_memo({MEMO_KEY: _details.memo(self.open, MEMO_ROWS)})
+        self._write_memo()
         self._show_details()
 
+    def _write_memo(self) -> None:
+        rows: dict[str, Any] = (
+            {MEMO_KEY: _details.memo(self.open, MEMO_ROWS)} if self._ledger.open else {}
+        )
+        blocked = sorted(set(self._blocked.values()))[:MEMO_ROWS]
+        if blocked != self._blocked_memo:
+            self._blocked_memo = blocked
+            rows[BLOCKED_KEY] = blocked or None
+        # When the last requirement closes its row stays: only with `HitlStatus` does a row count.
+        if rows:
+            workflow.upsert_memo(rows)
+
     def _write_attributes(self) -> None:
-        kinds = tuple(sorted({f"kind:{each.kind}" for each in self.open}))
-        if kinds == (self._written or ()):
+        status = PENDING if self._ledger.open else BLOCKED if self._blocked else None
+        tags = sorted({f"kind:{each.kind}" for each in self.open})
+        tags += [BLOCKED] if self._blocked else []
+        if (status, tags) == self._written:
             return
-        self._written = kinds
-        tags = [*self._base_tags, *kinds]
+        self._written = status, tags
+        tags = [*self._base_tags, *tags]
         workflow.upsert_search_attributes(
             [
-                HITL_STATUS.value_set(PENDING) if kinds else HITL_STATUS.value_unset(),
+                HITL_STATUS.value_set(status) if status else HITL_STATUS.value_unset(),
                 HITL_TAGS.value_set(tags) if tags else HITL_TAGS.value_unset(),
             ]
         )
@@ -314,7 +359,8 @@ class Gate:
         kept = len(self._ledger.refusals)
         refused = [f"{kept} answers by signal were refused: query `requirements` says why"]
         notes = self._notes + (refused if kept else [])
-        workflow.set_current_details(_details.markdown(self.open, notes, workflow.info()))
+        shown = _details.markdown(self.open, self._blocked, notes, workflow.info())
+        workflow.set_current_details(shown)
 
 
 def _author(act: Callable[[], R]) -> R:

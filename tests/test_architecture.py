@@ -25,6 +25,7 @@ LAYERS = (
     "primitives",
     "_source",
     "plan",
+    "_registry",
     "_attributes",
     "_calls",
     "_details",

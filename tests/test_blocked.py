@@ -1,0 +1,218 @@
+"""A deploy lacks code that a paused run needs: the run waits, says so, and goes on by itself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer, Worker
+
+from temporal_hitl import (
+    Condition,
+    Confirm,
+    DefinitionError,
+    HitlClient,
+    HitlPlugin,
+    Parallel,
+    Reject,
+    RunStatus,
+    Step,
+    Workflow,
+)
+from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS
+from temporal_hitl.workflow import BLOCKED_KEY
+from tests.stage import details, ended, new_queue, paused, replays, serving, until
+
+NAME = "release"
+executed: list[str] = []
+
+
+def load() -> str:
+    return "loaded"
+
+
+def redact() -> str:
+    executed.append("redact")
+    return "redacted"
+
+
+def is_large() -> bool:
+    return True
+
+
+class NotFoundError(Exception):
+    """An author's own class of the name that the SDK uses for a missing activity."""
+
+
+def miss() -> None:
+    raise NotFoundError("no such customer")
+
+
+def whole(**options: Any) -> Workflow:
+    gated = Step("load", load, requires_confirmation=True)
+    return Workflow(NAME, [gated, Step("redact", redact, **options)])
+
+
+def without_redact() -> Workflow:
+    return Workflow(NAME, [Step("load", load)])
+
+
+async def blocked(client: HitlClient, run: str) -> Any:
+    """Return the run once it is blocked."""
+
+    async def look() -> Any:
+        output = await client.get(run)
+        return output if output.blocked else None
+
+    return await until(look)
+
+
+async def memo_of(handle: WorkflowHandle[Any, Any]) -> Any:
+    return (await (await handle.describe()).memo()).get(BLOCKED_KEY)
+
+
+@pytest.mark.parametrize("options", [{}, {"on_error": "fail"}, {"max_retries": 0}], ids=str)
+async def test_a_step_that_no_worker_has(
+    env: WorkflowEnvironment, cache: int, options: dict[str, Any]
+) -> None:
+    """A step that the workers lack counts no attempt, and is not skipped: it runs later."""
+    executed.clear()
+    queue = new_queue()
+    async with serving(env, whole(**options), queue=queue, max_cached_workflows=cache) as client:
+        run = await client.start(NAME)
+        await paused(client, run)
+    async with serving(env, without_redact(), queue=queue, max_cached_workflows=cache) as client:
+        await client.resolve(run, Confirm(requirement_id="load"))
+        seen = await blocked(client, run)
+        handle = client.handle(run)
+        shown, memo = await details(handle), await memo_of(handle)
+        described = await handle.describe()
+        for _ in range(3):
+            await env.fast_forward(handle, timedelta(minutes=5))
+        still = await blocked(client, run)
+    async with serving(env, whole(**options), queue=queue, max_cached_workflows=cache) as client:
+        await env.fast_forward(handle, timedelta(minutes=10))
+        output = await ended(client, run)
+
+    activity = f"{NAME}.redact"
+    attributes = described.typed_search_attributes
+    assert (RunStatus.blocked, {"redact": activity}) == (seen.status, seen.blocked)
+    assert still.blocked == seen.blocked
+    assert f"no worker has `{activity}`" in shown
+    assert [activity] == memo
+    assert ("blocked", ["blocked"]) == (attributes[HITL_STATUS], attributes[HITL_TAGS])
+    assert (RunStatus.completed, "redacted", {}) == (output.status, output.content, output.blocked)
+    assert ["redact"] == executed
+    assert [True, True] == [each.success for each in output.step_results]
+    assert await memo_of(handle) is None
+    await replays(handle, whole(**options))
+
+
+async def test_an_evaluator_that_is_gone(env: WorkflowEnvironment) -> None:
+    """A plan that names an evaluator which no worker has waits for it as for a step."""
+    gated = Step("load", load, requires_confirmation=True)
+    old = Workflow(NAME, [gated, Condition([Step("redact", redact)], is_large, name="size")])
+    queue = new_queue()
+    async with serving(env, old, queue=queue) as client:
+        run = await client.start(NAME)
+        await paused(client, run)
+    async with serving(env, whole(), queue=queue) as client:
+        await client.resolve(run, Confirm(requirement_id="load"))
+        seen = await blocked(client, run)
+    async with serving(env, old, queue=queue) as client:
+        await env.fast_forward(client.handle(run), timedelta(minutes=10))
+        output = await ended(client, run)
+
+    assert {"size.evaluator": f"{NAME}.size.evaluator"} == seen.blocked
+    assert (RunStatus.completed, "redacted") == (output.status, output.content)
+    await replays(client.handle(run), old)
+
+
+async def test_beside_an_open_gate(env: WorkflowEnvironment) -> None:
+    """While one branch is blocked the others go on; the run is listed as waiting for a person."""
+    first = Step("load", load, requires_confirmation=True)
+    sign = Step("sign", load, requires_confirmation=True)
+    old = Workflow(NAME, [first, Parallel(Step("redact", redact), sign, name="both")])
+    new = Workflow(NAME, [Step("load", load), Step("sign", load)])
+    queue = new_queue()
+    async with serving(env, old, queue=queue) as client:
+        run = await client.start(NAME)
+        await paused(client, run)
+    async with serving(env, new, queue=queue) as client:
+        await client.resolve(run, Confirm(requirement_id="load"))
+        await blocked(client, run)
+        waiting = await paused(client, run)
+        handle = client.handle(run)
+        attributes = (await handle.describe()).typed_search_attributes
+        await client.resolve(run, Confirm(requirement_id="both.sign"))
+    async with serving(env, old, queue=queue) as client:
+        await env.fast_forward(handle, timedelta(minutes=10))
+        output = await ended(client, run)
+
+    assert (RunStatus.paused, ["both.redact"]) == (waiting.status, list(waiting.blocked))
+    assert "pending" == attributes[HITL_STATUS]
+    assert ["blocked", "kind:confirmation"] == sorted(attributes[HITL_TAGS])
+    assert {"redact": "redacted", "sign": "loaded"} == output.content
+    await replays(handle, old)
+
+
+async def test_cancelled_while_blocked(env: WorkflowEnvironment) -> None:
+    """A run that is blocked can be cancelled at once."""
+    queue = new_queue()
+    async with serving(env, whole(), queue=queue) as client:
+        run = await client.start(NAME)
+        await paused(client, run)
+    async with serving(env, without_redact(), queue=queue) as client:
+        await client.resolve(run, Confirm(requirement_id="load"))
+        await blocked(client, run)
+        await client.cancel(run)
+        output = await ended(client, run)
+
+    assert RunStatus.cancelled is output.status
+    await replays(client.handle(run), whole())
+
+
+async def test_a_retired_pipeline(env: WorkflowEnvironment) -> None:
+    """A retired name serves runs that wait, to their end or to a step, and starts no new one."""
+    queue = new_queue()
+    definition = Workflow(NAME, [Step("load", load, requires_confirmation=True)])
+    async with serving(env, definition, queue=queue) as client:
+        left_out, goes_on = [await client.start(NAME) for _ in range(2)]
+        for run in (left_out, goes_on):
+            await paused(client, run)
+    plugin = HitlPlugin(retired=[NAME])
+    async with Worker(env.client, task_queue=queue, plugins=[plugin]):
+        await client.resolve(left_out, Reject(requirement_id="load"))
+        rejected = await ended(client, left_out)
+        await client.resolve(goes_on, Confirm(requirement_id="load"))
+        waiting = await blocked(client, goes_on)
+        fresh = await ended(client, await client.start(NAME))
+
+    assert RunStatus.completed is rejected.status
+    assert {"load": f"{NAME}.load"} == waiting.blocked
+    assert RunStatus.error is fresh.status
+    assert "retired" in (fresh.error or "")
+    await Replayer(workflows=[], plugins=[plugin]).replay_workflow(
+        await client.handle(left_out).fetch_history()
+    )
+
+
+def test_retired_and_served() -> None:
+    """A name cannot be both served and retired."""
+    with pytest.raises(DefinitionError, match=NAME):
+        HitlPlugin(workflows=[whole()], retired=[NAME])
+
+
+async def test_an_authors_own_exception_of_that_name(env: WorkflowEnvironment) -> None:
+    """An executor that raises a `NotFoundError` of its own fails as ever: nothing is blocked."""
+    definition = Workflow(NAME, [Step("miss", miss, max_retries=1), Step("load", load)])
+    async with serving(env, definition) as client:
+        run = await client.start(NAME)
+        output = await ended(client, run)
+
+    assert (RunStatus.completed, "loaded") == (output.status, output.content)
+    assert "tests.test_blocked.NotFoundError: no such customer" == output.step_results[0].error
+    await replays(client.handle(run), definition)
