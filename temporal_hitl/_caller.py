@@ -6,6 +6,7 @@ Knows nothing of what a call is for.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn, cast
@@ -54,17 +55,24 @@ class Caller:
     async def call(self, call: Call, asked: ActivityCall) -> ActivityResult:
         """Return what the function gave back; raises `StepFailed` after its last attempt."""
         activity_id = asked.path if asked.role == "executor" else f"{asked.path}.{asked.role}"
-        pause, longest = BLOCKED_PAUSES
         try:
-            while True:
-                done = await self._execute(activity_id, call, asked)
-                if done is not None:
-                    return ActivityResult.from_wire(done)
-                self._blocked(activity_id, call.activity)
-                await workflow.sleep(pause, summary=f"blocked: no worker has {call.activity}")
-                pause = min(pause * 2, longest)
-        finally:
+            done = await self._until_served(activity_id, call, asked)
+        except (Exception, asyncio.CancelledError):
+            # Not `finally`: that runs on garbage collection too, in the midst of another run.
             self._unblocked(activity_id)
+            raise
+        self._unblocked(activity_id)
+        return ActivityResult.from_wire(done)
+
+    async def _until_served(
+        self, activity_id: str, call: Call, asked: ActivityCall
+    ) -> dict[str, Any]:
+        pause, longest = BLOCKED_PAUSES
+        while (done := await self._execute(activity_id, call, asked)) is None:
+            self._blocked(activity_id, call.activity)
+            await workflow.sleep(pause, summary=f"blocked: no worker has {call.activity}")
+            pause = min(pause * 2, longest)
+        return done
 
     async def _execute(
         self, activity_id: str, call: Call, asked: ActivityCall

@@ -359,12 +359,13 @@ async def _together(tasks: list[asyncio.Task[StepOutput | None]]) -> list[StepOu
     """Return what all tasks return; where one raises, end the others first, then raise it."""
     try:
         return await asyncio.gather(*tasks)
-    finally:
+    except (Exception, asyncio.CancelledError):
         # In list order: a set of tasks, as in asyncio.TaskGroup, is cancelled in another order on
-        # replay.
+        # replay. Not in a `finally`, which may not wait when it is run by garbage collection.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def _choose(node: RouterPlan, scope: Scope, names: Any) -> list[AnyPlan]:

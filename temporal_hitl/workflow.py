@@ -232,7 +232,7 @@ class Gate:
         """Show that `path` waits for no worker, if it did."""
         if self._blocked.pop(path, None) is not None:
             self._changed()
-            self._publish()  # The run may end with this: see `_wait`.
+            self._publish()  # The run may end with this: see `_let_go`.
 
     def note(self, line: str) -> None:
         """Show one more line in the run's current details."""
@@ -289,14 +289,19 @@ class Gate:
             if key in self._ledger.open:
                 self._ledger.withdraw(key, "the run no longer needs it", workflow.now())
                 self._changed()
+            self._let_go(key, timer)
             raise
-        finally:
-            timer.cancel()
-            del self._closed[key]
-            # Before the run goes on: a command after the one that ends the run would be lost, and
-            # would break its replay.
-            self._publish()
+        self._let_go(key, timer)
         return self._ledger.records[key]
+
+    def _let_go(self, key: str, timer: asyncio.Task[None]) -> None:
+        # Not in a `finally`: a coroutine that is garbage-collected runs those wherever it may be,
+        # with commands then going to another run.
+        timer.cancel()
+        del self._closed[key]
+        # Before the run goes on: a command after the one that ends the run would be lost, and would
+        # break its replay.
+        self._publish()
 
     async def _deadline(self, requirement: AnyRequirement) -> None:
         if requirement.deadline is None:

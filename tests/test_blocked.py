@@ -90,8 +90,7 @@ async def test_a_step_that_no_worker_has(
         handle = client.handle(run)
         shown, memo = await details(handle), await memo_of(handle)
         described = await handle.describe()
-        for _ in range(3):
-            await env.fast_forward(handle, timedelta(minutes=5))
+        await env.fast_forward(handle, timedelta(minutes=2))
         still = await blocked(client, run)
     async with serving(env, whole(**options), queue=queue, max_cached_workflows=cache) as client:
         await env.fast_forward(handle, timedelta(minutes=10))
