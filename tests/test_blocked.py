@@ -74,7 +74,7 @@ async def memo_of(handle: WorkflowHandle[Any, Any]) -> Any:
     return (await (await handle.describe()).memo()).get(BLOCKED_KEY)
 
 
-@pytest.mark.parametrize("options", [{}, {"on_error": "fail"}, {"max_retries": 0}], ids=str)
+@pytest.mark.parametrize("options", [{"on_error": "fail"}, {"max_retries": 0}], ids=str)
 async def test_a_step_that_no_worker_has(
     env: WorkflowEnvironment, cache: int, options: dict[str, Any]
 ) -> None:
