@@ -70,7 +70,7 @@ class Doors:
 
     def _validator(self, door: str) -> Callable[..., None]:
         def validate(*args: Any) -> None:
-            over_wire(lambda: self._ledger.check(self._read(door, args)[0]))
+            over_wire(lambda: self._ledger.check(self._read(door, args)[0], workflow.now()))
 
         return validate
 

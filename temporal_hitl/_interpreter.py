@@ -42,7 +42,7 @@ from temporal_hitl.run import (
     WorkflowRunOutput,
     one_result,
 )
-from temporal_hitl.workflow import Gate
+from temporal_hitl.workflow import Deadline, Gate
 
 EVENTS_KEPT = 200
 RETURNED = "temporal_hitl.ReturnedFailure"
@@ -190,14 +190,19 @@ class Interpreter:
 
     async def _confirmed(self, node: StepPlan, scope: Scope) -> bool:
         review = node.review
+        deadline: Deadline = {
+            "on_timeout": review.on_timeout,
+            "strict_deadline": review.strict_deadline,
+        }
+        if review.timeout is not None:
+            deadline["timeout"] = review.timeout
         record = await self._gate.ask(
             Confirmation,
             name=node.name,
             path=scope.path,
             message=review.confirmation_message or f"Execute step {node.name!r}?",
-            timeout=review.timeout,
-            on_timeout=review.on_timeout,
             on_reject=review.on_reject,
+            **deadline,
         )
         if not record.approved:
             self._leave_out(record, review.on_reject, review.on_timeout, scope)

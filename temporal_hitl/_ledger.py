@@ -18,6 +18,7 @@ from temporal_hitl.errors import (
     DecisionConflict,
     MalformedResolution,
     ResolutionError,
+    TooLate,
     UnknownRequirement,
 )
 from temporal_hitl.requirements import (
@@ -72,10 +73,10 @@ class Ledger:
         Raises:
             ResolutionError: the first reason why they cannot all be applied; nothing has changed.
         """
-        resolutions = self.check(data)
+        resolutions = self.check(data, now)
         return [self._apply(resolution, door, now) for resolution in resolutions]
 
-    def check(self, data: Sequence[Any]) -> list[AnyResolution]:
+    def check(self, data: Sequence[Any], now: datetime) -> list[AnyResolution]:
         """Return `data` as resolutions that can all be applied now, or raise why not."""
         resolutions = [parse_resolution(each) for each in data]
         if not resolutions:
@@ -83,7 +84,7 @@ class Ledger:
         _refuse_doubles(resolutions)
         for resolution in resolutions:
             if not self._is_repeat(resolution):
-                self._check_one(resolution)
+                self._check_one(resolution, now)
         return resolutions
 
     def _is_repeat(self, resolution: AnyResolution) -> bool:
@@ -101,7 +102,7 @@ class Ledger:
             record=record.model_dump(mode="json"),
         )
 
-    def _check_one(self, resolution: AnyResolution) -> None:
+    def _check_one(self, resolution: AnyResolution, now: datetime) -> None:
         key = resolution.requirement_id
         record = self.records.get(key)
         if record is not None:
@@ -111,7 +112,12 @@ class Ledger:
             )
         if key not in self.open:
             raise UnknownRequirement(f"this run has no requirement {key!r}; {self._open_ids()}")
-        validate(self.open[key], resolution, self._forms[key])
+        asked = self.open[key]
+        validate(asked, resolution, self._forms[key])
+        if asked.strict_deadline and _is_late(asked, resolution, now):
+            raise TooLate(
+                f"{key!r} had to be answered before {asked.deadline}, strictly; it is {now}"
+            )
 
     def _apply(self, resolution: AnyResolution, door: Door, now: datetime) -> ResolutionRecord:
         if self._is_repeat(resolution):
@@ -119,7 +125,6 @@ class Ledger:
         if resolution.decision_id is not None:
             self._decisions[resolution.decision_id] = resolution.requirement_id
         asked = self.open[resolution.requirement_id]
-        overdue = asked.deadline is not None and now >= asked.deadline
         return self._close(
             asked,
             resolution=resolution,
@@ -127,7 +132,7 @@ class Ledger:
             channel=Channel.temporal,
             door=door,
             resolved_at=now,
-            late=overdue and not isinstance(resolution, Reject),
+            late=_is_late(asked, resolution, now),
             identity=Identity.claimed if resolution.resolved_by else Identity.none,
         )
 
@@ -207,3 +212,9 @@ def _refuse_doubles(resolutions: Sequence[AnyResolution]) -> None:
     for key in keys:
         if keys.count(key) > 1:
             raise DecisionConflict(f"decision id {key!r} stands for two decisions in one call")
+
+
+def _is_late(asked: AnyRequirement, resolution: AnyResolution, now: datetime) -> bool:
+    # A rejection is never late: it counts until the deadline has acted.
+    overdue = asked.deadline is not None and now >= asked.deadline
+    return overdue and not isinstance(resolution, Reject)

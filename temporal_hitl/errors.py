@@ -6,6 +6,7 @@ HitlError
 ├── ResolutionError        the reviewer: a resolution was refused and changed nothing (also a
 ValueError) │   ├── MalformedResolution    it is not a resolution, or not one for this kind of
 requirement │   ├── UnknownRequirement     no requirement of that id was ever open in the run
+│   ├── TooLate                the deadline has passed, and its author wrote that it is strict
 │   ├── AlreadyResolved        somebody, or the deadline, was first; `.record` says who and when
 │   └── DecisionConflict       the decision id was used before, with another body
 ├── RunError               the run did not end well, or is not there
@@ -39,6 +40,7 @@ __all__ = [
     "RunNotFound",
     "SearchAttributesMissing",
     "ServerError",
+    "TooLate",
     "UnknownRequirement",
     "from_wire",
     "wire_type",
@@ -72,6 +74,10 @@ class UnknownRequirement(ResolutionError):
 
 class AlreadyResolved(ResolutionError):
     """The requirement is closed: the message and `record` say by whom or what, and when."""
+
+
+class TooLate(ResolutionError):
+    """The deadline has passed, and the author wrote `strict_deadline=True`."""
 
 
 class DecisionConflict(ResolutionError):
@@ -117,6 +123,7 @@ _REFUSALS: dict[str, type[ResolutionError]] = {
         UnknownRequirement,
         AlreadyResolved,
         DecisionConflict,
+        TooLate,
         ResolutionError,
     )
 }

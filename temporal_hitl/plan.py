@@ -96,6 +96,7 @@ class ReviewPlan(_Frozen):
     on_reject: OnReject = OnReject.skip
     timeout: float | None = None
     on_timeout: OnTimeout = OnTimeout.cancel
+    strict_deadline: bool = False
 
 
 class StepPlan(_NodePlan):

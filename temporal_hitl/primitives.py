@@ -87,6 +87,7 @@ class Step:
         on_reject: OnReject | str | None = None,
         hitl_timeout: Seconds | None = None,
         on_timeout: OnTimeout | str | None = None,
+        strict_deadline: bool | None = None,
         human_review: HumanReview | None = None,
         **options: Unpack[ActivityOptions],
     ) -> None:
@@ -101,6 +102,7 @@ class Step:
             "on_reject": on_reject,
             "timeout": hitl_timeout,
             "on_timeout": on_timeout,
+            "strict_deadline": strict_deadline,
         }
         self.review = _review(where, flat, marks, human_review)
         self.on_error = OnError.skip if skip_on_failure else _error_policy(on_error, where)

@@ -142,6 +142,12 @@ class HumanReview(BaseModel):
     """Seconds until the deadline; None waits for ever. A `timedelta` may be given."""
     on_timeout: OnTimeout = OnTimeout.cancel
     """What the deadline does."""
+    strict_deadline: bool = False
+    """Whether an affirmative answer that is read after the deadline is refused.
+
+    It matters where no worker was there to let the deadline act: otherwise such an answer counts,
+    and is marked `late`.
+    """
 
     def __init__(self, **fields: Any) -> None:
         """Check every value; raises `DefinitionError` naming the field."""

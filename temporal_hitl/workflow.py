@@ -32,13 +32,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel, TypeAdapter
 from temporalio import workflow
 
 from temporal_hitl import _details
-from temporal_hitl._arguments import as_seconds, parse_enum
+from temporal_hitl._arguments import Seconds, as_seconds, parse_enum
 from temporal_hitl._attributes import BLOCKED, HITL_STATUS, HITL_TAGS, PENDING
 from temporal_hitl._doors import Doors, as_failure
 from temporal_hitl._ledger import Ledger
@@ -56,7 +56,7 @@ from temporal_hitl.requirements import (
 )
 from temporal_hitl.review import OnReject, OnTimeout, UserInputField, form_of
 
-__all__ = ["BLOCKED_KEY", "MEMO_KEY", "Gate"]
+__all__ = ["BLOCKED_KEY", "MEMO_KEY", "Deadline", "Gate"]
 
 MEMO_KEY = "hitl_requirements"
 """The memo field with the open requirements in short form."""
@@ -68,9 +68,19 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 R = TypeVar("R")
 
 
+class Deadline(TypedDict, total=False):
+    """When a question is no longer open, and what happens then."""
+
+    timeout: Seconds
+    """Seconds, or a timedelta, from now; a question without waits for ever."""
+    on_timeout: OnTimeout | str
+    """What the deadline does; `cancel` unless said otherwise."""
+    strict_deadline: bool
+    """Whether an affirmative answer that is read after the deadline is refused."""
+
+
 class Gate:
-    """Opens requirements, waits for each until exactly one decision closes it, and answers at every
-    door.
+    """Opens requirements, and waits for each until exactly one decision closes it.
 
     Construct it once, in the workflow's `__init__` under `@workflow.init`, so that its handlers are
     there before the first message. With `search_attributes` it also writes `HitlStatus` and
@@ -97,22 +107,14 @@ class Gate:
     # What authors call
 
     async def confirm(
-        self,
-        message: str,
-        *,
-        name: str = "confirmation",
-        timeout: float | timedelta | None = None,
-        on_timeout: OnTimeout | str = OnTimeout.cancel,
+        self, message: str, *, name: str = "confirmation", **deadline: Unpack[Deadline]
     ) -> ResolutionRecord:
-        """Ask whether to go ahead, and return the record: `.approved`, `.timed_out`,
-        `.resolved_by`, ...
+        """Ask whether to go ahead, and return the record: `.approved`, `.timed_out`, ...
 
         The deadline never raises: it is on the record, and `.approved` says what `on_timeout` makes
         of it. `message` reaches the memo, and with it the visibility store: leave secrets out.
         """
-        return await self.ask(
-            Confirmation, name=name, message=message, timeout=timeout, on_timeout=on_timeout
-        )
+        return await self.ask(Confirmation, name=name, message=message, **deadline)
 
     async def user_input(
         self,
@@ -120,11 +122,9 @@ class Gate:
         form: type[BaseModel] | Sequence[UserInputField | Mapping[str, Any]],
         *,
         name: str = "user_input",
-        timeout: float | timedelta | None = None,
-        on_timeout: OnTimeout | str = OnTimeout.cancel,
+        **deadline: Unpack[Deadline],
     ) -> ResolutionRecord:
-        """Ask for the values of a form, a Pydantic model or a list of fields; `.values` has been
-        validated.
+        """Ask for the values of a form, a model or a list of fields; `.values` fit it.
 
         `on_timeout="approve"` is refused where the form has required fields: nobody has filled them
         in.
@@ -132,21 +132,12 @@ class Gate:
         fields = () if isinstance(form, type) else tuple(form)
         model = form if isinstance(form, type) else _author(lambda: form_of(fields, name))
         schema = model.model_json_schema()
-        if parse_enum(OnTimeout, on_timeout, "on_timeout") is OnTimeout.approve and schema.get(
-            "required"
-        ):
-            _refuse_author(
-                f"{name}: on_timeout='approve' cannot fill in {', '.join(schema['required'])}"
-            )
+        if _policy(name, deadline) is OnTimeout.approve and schema.get("required"):
+            needed = ", ".join(schema["required"])
+            _refuse_author(f"{name}: on_timeout='approve' cannot fill in {needed}")
+        shown = {"form": schema, "fields": fields}
         return await self.ask(
-            UserInput,
-            name=name,
-            message=message,
-            timeout=timeout,
-            on_timeout=on_timeout,
-            check=model,
-            form=schema,
-            fields=fields,
+            UserInput, name=name, message=message, check=model, shown=shown, **deadline
         )
 
     async def route(
@@ -156,25 +147,17 @@ class Gate:
         *,
         allow_multiple: bool = False,
         name: str = "route",
-        timeout: float | timedelta | None = None,
-        on_timeout: OnTimeout | str = OnTimeout.cancel,
+        **deadline: Unpack[Deadline],
     ) -> ResolutionRecord:
         """Ask which of `choices` to take, one or with `allow_multiple` several; see `.choices`."""
         if not choices or len(set(choices)) < len(choices):
             _refuse_author(
                 f"{name}: {list(choices)!r} are no choices; give different names, at least one"
             )
-        if parse_enum(OnTimeout, on_timeout, "on_timeout") is OnTimeout.approve:
+        if _policy(name, deadline) is OnTimeout.approve:
             _refuse_author(f"{name}: on_timeout='approve' cannot choose; use 'skip' or 'cancel'")
-        return await self.ask(
-            Route,
-            name=name,
-            message=message,
-            timeout=timeout,
-            on_timeout=on_timeout,
-            choices=tuple(choices),
-            allow_multiple=allow_multiple,
-        )
+        shown = {"choices": tuple(choices), "allow_multiple": allow_multiple}
+        return await self.ask(Route, name=name, message=message, shown=shown, **deadline)
 
     async def output_review(
         self,
@@ -182,23 +165,14 @@ class Gate:
         output: Any,
         *,
         name: str = "output_review",
-        timeout: float | timedelta | None = None,
-        on_timeout: OnTimeout | str = OnTimeout.cancel,
+        **deadline: Unpack[Deadline],
     ) -> ResolutionRecord:
-        """Ask whether to keep `output`; where a reviewer edited it, `.action` is `edit` and
-        `.output` the new one.
+        """Ask whether to keep `output`; edited, `.action` is `edit` and `.output` the new one.
 
         Where it was rejected, `.approved` is False and `.feedback` says what to do better.
         """
-        shown = _JSON.dump_python(output, mode="json")
-        return await self.ask(
-            OutputReview,
-            name=name,
-            message=message,
-            timeout=timeout,
-            on_timeout=on_timeout,
-            output=shown,
-        )
+        shown = {"output": _JSON.dump_python(output, mode="json")}
+        return await self.ask(OutputReview, name=name, message=message, shown=shown, **deadline)
 
     # What the interpreter uses too
 
@@ -246,15 +220,17 @@ class Gate:
         name: str,
         message: str,
         path: str | None = None,
-        timeout: float | timedelta | None = None,
-        on_timeout: OnTimeout | str = OnTimeout.cancel,
         on_reject: OnReject | None = None,
         check: type[BaseModel] | None = None,
-        **fields: Any,
+        shown: Mapping[str, Any] | None = None,
+        **deadline: Unpack[Deadline],
     ) -> ResolutionRecord:
-        """Open a requirement of any kind and wait for the decision that closes it."""
-        seconds = _author(lambda: as_seconds(timeout, f"{name}: timeout"))
-        policy = _author(lambda: parse_enum(OnTimeout, on_timeout, f"{name}: on_timeout"))
+        """Open a requirement of any kind and wait for the decision that closes it.
+
+        `shown` are the fields of that kind, `check` is the model of the values it asks for.
+        """
+        seconds = _author(lambda: as_seconds(deadline.get("timeout"), f"{name}: timeout"))
+        policy = _policy(name, deadline)
         place = path or _author(lambda: slug(name))
         key, turn = self._ledger.next_round(place)
         now = workflow.now()
@@ -266,9 +242,10 @@ class Gate:
             created_at=now,
             deadline=None if seconds is None else now + timedelta(seconds=seconds),
             on_timeout=None if seconds is None else policy,
+            strict_deadline=deadline.get("strict_deadline", False),
             on_reject=on_reject,
             round=turn,
-            **fields,
+            **(shown or {}),
         ).sealed()
         return await self._wait(requirement, check)
 
@@ -366,6 +343,11 @@ class Gate:
         notes = self._notes + (refused if kept else [])
         shown = _details.markdown(self.open, self._blocked, notes, workflow.info())
         workflow.set_current_details(shown)
+
+
+def _policy(name: str, deadline: Deadline) -> OnTimeout:
+    given = deadline.get("on_timeout", OnTimeout.cancel)
+    return _author(lambda: parse_enum(OnTimeout, given, f"{name}: on_timeout"))
 
 
 def _author(act: Callable[[], R]) -> R:

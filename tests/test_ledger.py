@@ -15,6 +15,7 @@ from temporal_hitl.errors import (
     AlreadyResolved,
     DecisionConflict,
     MalformedResolution,
+    TooLate,
     UnknownRequirement,
 )
 from temporal_hitl.requirements import Confirmation, Door, Identity, UserInput
@@ -123,7 +124,7 @@ def test_what_is_refused_changes_nothing(
     decide(state, confirm("done", action="reject", resolved_by="bo", decision_id="d1"))
     before = everything(state)
     with pytest.raises(kind) as by_check:
-        state.check(data)
+        state.check(data, NOW)
     with pytest.raises(kind) as by_decide:
         decide(state, *data)
 
@@ -136,7 +137,7 @@ def test_checking_changes_nothing() -> None:
     """A check that passes opens, closes and remembers nothing."""
     state = ledger("a", "b")
     before = everything(state)
-    state.check([confirm(decision_id="d1"), confirm("b")])
+    state.check([confirm(decision_id="d1"), confirm("b")], NOW)
     decide(state, confirm("b", decision_id="d1"))
 
     assert before[1] == {}
@@ -229,6 +230,26 @@ def test_late_answers_are_marked(resolution: Confirm | Reject, offset: int, late
     (record,) = decide(state, resolution, now=LATER + timedelta(seconds=offset))
 
     assert (late, resolution) == (record.late, record.resolution)
+
+
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_a_strict_deadline(offset: int) -> None:
+    """Under a strict deadline a yes counts before it only; a no counts until it has acted."""
+    now = LATER + timedelta(seconds=offset)
+    strict, other = ledger(deadline=LATER), ledger(deadline=LATER)
+    for state in (strict, other):
+        asked = state.open["a"].model_copy(update={"strict_deadline": True})
+        state.ask(asked)
+    (no,) = decide(other, Reject(requirement_id="a"), now=now)
+
+    if offset < 0:
+        (yes,) = decide(strict, Confirm(requirement_id="a"), now=now)
+        assert not yes.late
+    else:
+        with pytest.raises(TooLate, match="strictly"):
+            decide(strict, Confirm(requirement_id="a"), now=now)
+        assert "a" in strict.open
+    assert ("reject", False) == (no.action, no.late)
 
 
 @pytest.mark.parametrize("answer", [confirm(), confirm(action="reject")], ids=["yes", "no"])

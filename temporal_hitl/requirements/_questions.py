@@ -53,6 +53,8 @@ class Requirement(Wire):
     """When `on_timeout` acts, if nobody has answered by then."""
     on_timeout: OnTimeout | None = None
     """What the deadline does; None where there is no deadline."""
+    strict_deadline: bool = False
+    """Whether an affirmative answer is refused from the deadline on, acted or not."""
     on_reject: OnReject | None = None
     """What a rejection does, where one is possible and the asker lets the library act on it."""
     round: int = 1
