@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import tempfile
@@ -116,6 +115,12 @@ def try_lock(path: Path) -> int | None:
     The lock is free once every copy of the descriptor is closed. The server process inherits one:
     whoever gets the lock knows that no server is alive on the database, however its owner ended.
     """
+    try:
+        import fcntl  # Only here: the library is imported where there are no such locks, too.
+    except ImportError:
+        raise ServerError(
+            "an embedded server needs a POSIX system; set TEMPORAL_ADDRESS to a server that runs"
+        ) from None
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -148,4 +153,5 @@ def _close_in_child() -> None:
     _kept_from_forks.clear()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
