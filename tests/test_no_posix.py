@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 PROGRAM = """
-import os, sys
+import os, random, sys, threading, logging, concurrent.futures
 sys.modules["fcntl"] = None  # as on Windows
 del os.register_at_fork
 import temporal_hitl
