@@ -23,9 +23,10 @@ from typing import Any, cast
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import PydanticSerializationError
 from temporalio import activity
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from temporal_hitl._calls import ActivityCall, ActivityResult
+from temporal_hitl._calls import ActivityCall, ActivityResult, activity_id_of
 from temporal_hitl._registry import Registry
 from temporal_hitl._source import is_async, qualified_name
 from temporal_hitl.errors import DefinitionError, HitlError, wire_type
@@ -33,6 +34,8 @@ from temporal_hitl.plan import LIVENESS, plan_activity
 from temporal_hitl.primitives import Executor, Node
 from temporal_hitl.run import StepOutput
 
+PATIENCE = timedelta(seconds=30)
+"""How long an activity waits for its run to tell it outputs."""
 BEAT = timedelta(seconds=3)
 """How often a running step tells that it lives, and hears that it is cancelled."""
 _JSON: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
@@ -51,10 +54,45 @@ class RunContext:
     session_state: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def activities_of(registry: Registry) -> list[Callable[..., Any]]:
-    """Return an activity per function that the registry serves, and each pipeline's plan lookup."""
+class Line:
+    """The way from an activity back to its run; each worker that starts lays it."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, tuple[Client, asyncio.AbstractEventLoop]] = {}
+
+    def connect(self, client: Client) -> None:
+        """Use `client`, on the loop that runs now, for the runs of its namespace."""
+        self._ends[client.namespace] = client, asyncio.get_running_loop()
+
+    async def complete(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
+        """Return `call` with every output that it may name."""
+        if not call.more_outputs:
+            return call
+        client, _ = self._ends[info.namespace]
+        run = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+        outputs, start = dict[str, Any](), 0
+        while start is not None:
+            told = await run.query(
+                "step_outputs", args=[activity_id_of(call), start], rpc_timeout=PATIENCE
+            )
+            outputs |= told["outputs"]
+            start = told["next"]
+        every = {name: StepOutput.model_validate(each) for name, each in outputs.items()}
+        step_input = call.step_input.model_copy(update={"previous_step_outputs": every})
+        return call.model_copy(update={"step_input": step_input})
+
+    def complete_in_thread(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
+        """Do the same, from a thread."""
+        if not call.more_outputs:
+            return call
+        _, loop = self._ends[info.namespace]
+        return asyncio.run_coroutine_threadsafe(self.complete(call, info), loop).result()
+
+
+def activities_of(registry: Registry, line: Line) -> list[Callable[..., Any]]:
+    """Return an activity per served function, and one per pipeline that looks its plan up."""
     plans = [_plan(registry, name) for name in registry.names]
-    return [*plans, *(_activity(registry, name) for name in registry.served)]
+    return [*plans, *(_activity(registry, line, name) for name in registry.served)]
 
 
 def _plan(registry: Registry, name: str) -> Callable[..., Any]:
@@ -67,14 +105,16 @@ def _plan(registry: Registry, name: str) -> Callable[..., Any]:
     return activity.defn(name=plan_activity(name))(plan)
 
 
-def _activity(registry: Registry, name: str) -> Callable[..., Any]:
+def _activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
     # The function is looked up when it is called: a redefinition in the same process replaces it.
     def in_thread(data: dict[str, Any]) -> dict[str, Any]:
-        with _Execution(registry, name, data) as execution, _beating():
+        call = line.complete_in_thread(ActivityCall.from_wire(data), activity.info())
+        with _Execution(registry, name, call) as execution, _beating():
             return execution.finish(execution.function(*execution.args, **execution.kwargs))
 
     async def on_loop(data: dict[str, Any]) -> dict[str, Any]:
-        with _Execution(registry, name, data) as execution:
+        call = await line.complete(ActivityCall.from_wire(data), activity.info())
+        with _Execution(registry, name, call) as execution:
             async with _beating_on_loop():
                 return execution.finish(
                     await execution.function(*execution.args, **execution.kwargs)
@@ -88,8 +128,8 @@ def _activity(registry: Registry, name: str) -> Callable[..., Any]:
 class _Execution:
     """One execution of an author's function: its arguments before, its result as data after."""
 
-    def __init__(self, registry: Registry, name: str, data: dict[str, Any]) -> None:
-        self._call = call = ActivityCall.from_wire(data)
+    def __init__(self, registry: Registry, name: str, call: ActivityCall) -> None:
+        self._call = call
         self._served = served = registry.served[name]
         self.function = served.function
         self._state: dict[str, Any] = call.session_state

@@ -15,11 +15,15 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from temporal_hitl._calls import ActivityCall, ActivityResult
+from temporal_hitl._calls import ActivityCall, ActivityResult, activity_id_of
+from temporal_hitl._sizes import LIMIT, size_of
 from temporal_hitl.plan import LIVENESS, Call, Retry
 
 NO_SUCH_ACTIVITY = "NotFoundError"
 """The bare error type that the SDK fails an activity with whose type it has not registered."""
+TOO_LARGE = "temporal_hitl.TooLarge"
+TOLD = 10_000
+"""Characters kept of what a failure says: it stands in the run's output and in events."""
 BLOCKED_PAUSES = timedelta(seconds=10), timedelta(minutes=10)
 """How long a blocked call waits before it is tried again: at first, doubling, and at most."""
 
@@ -54,9 +58,12 @@ class Caller:
 
     async def call(self, call: Call, asked: ActivityCall) -> ActivityResult:
         """Return what the function gave back; raises `StepFailed` after its last attempt."""
-        activity_id = asked.path if asked.role == "executor" else f"{asked.path}.{asked.role}"
+        activity_id = activity_id_of(asked)
+        data = asked.to_wire()
+        if (size := size_of(data)) > LIMIT:
+            raise StepFailed(activity_id, TOO_LARGE, _too_large(size))
         try:
-            done = await self._until_served(activity_id, call, asked)
+            done = await self._until_served(activity_id, call, asked, data)
         except (Exception, asyncio.CancelledError):
             # Not `finally`: that runs on garbage collection too, in the midst of another run.
             self._unblocked(activity_id)
@@ -65,23 +72,23 @@ class Caller:
         return ActivityResult.from_wire(done)
 
     async def _until_served(
-        self, activity_id: str, call: Call, asked: ActivityCall
+        self, activity_id: str, call: Call, asked: ActivityCall, data: dict[str, Any]
     ) -> dict[str, Any]:
         pause, longest = BLOCKED_PAUSES
-        while (done := await self._execute(activity_id, call, asked)) is None:
+        while (done := await self._execute(activity_id, call, asked, data)) is None:
             self._blocked(activity_id, call.activity)
             await workflow.sleep(pause, summary=f"blocked: no worker has {call.activity}")
             pause = min(pause * 2, longest)
         return done
 
     async def _execute(
-        self, activity_id: str, call: Call, asked: ActivityCall
+        self, activity_id: str, call: Call, asked: ActivityCall, data: dict[str, Any]
     ) -> dict[str, Any] | None:
         self._running[activity_id] = None
         try:
             return await workflow.execute_activity(
                 call.activity,
-                asked.to_wire(),
+                data,
                 activity_id=activity_id,
                 task_queue=call.task_queue,
                 result_type=dict[str, Any],
@@ -99,14 +106,23 @@ class Caller:
             del self._running[activity_id]
 
 
+def _too_large(size: int) -> str:
+    return (
+        f"what it would be given has {size:,} bytes, and Temporal takes {LIMIT:,}: return"
+        " references (a path, a key) from steps, and keep the session state small"
+    )
+
+
 def _raise_failure(path: str, error: ActivityError) -> NoReturn:
     if is_cancelled_exception(error):
         raise error
     cause = error.cause
     if isinstance(cause, ApplicationError):
-        raise StepFailed(path, cause.type or "unknown", cause.message, _attempts(cause)) from error
+        raise StepFailed(
+            path, cause.type or "unknown", cause.message[:TOLD], _attempts(cause)
+        ) from error
     kind = f"temporalio.exceptions.{type(cause).__name__}"
-    raise StepFailed(path, kind, str(cause or error)) from error
+    raise StepFailed(path, kind, str(cause or error)[:TOLD]) from error
 
 
 def _attempts(cause: ApplicationError) -> int | None:

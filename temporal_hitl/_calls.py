@@ -33,11 +33,18 @@ class ActivityCall(_Crossing):
     path: str
     name: str
     step_input: StepInput = StepInput()
+    more_outputs: bool = False
+    """Whether there are more outputs than `step_input` holds: the run is asked for them."""
     session_state: dict[str, Any] = {}
     session_id: str = ""
     user_id: str | None = None
     outputs: list[StepOutput] = []
     """For an `end_condition`: the iteration's outputs."""
+
+
+def activity_id_of(asked: ActivityCall) -> str:
+    """Return the id under which the call is scheduled: its node's path, and its role if another."""
+    return asked.path if asked.role == "executor" else f"{asked.path}.{asked.role}"
 
 
 class ActivityResult(_Crossing):

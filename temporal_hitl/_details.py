@@ -24,6 +24,8 @@ from temporal_hitl.requirements import (
     ToolExecution,
 )
 
+MESSAGE = 1000
+"""Characters of a message that a memo holds."""
 SHOWN = 20
 """How many requirements the details spell out; the query has them all."""
 
@@ -35,7 +37,8 @@ def memo(requirements: Sequence[AnyRequirement], rows: int) -> dict[str, Any]:
 
 def _row(requirement: AnyRequirement) -> dict[str, Any]:
     kept = {"id", "kind", "path", "name", "message", "created_at", "deadline"}
-    return requirement.model_dump(mode="json", include=kept)
+    row = requirement.model_dump(mode="json", include=kept)
+    return {**row, "message": row["message"][:MESSAGE]}
 
 
 def command(info: Info, door: str, *texts: str) -> str:

@@ -17,8 +17,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._caller import Caller, StepFailed
-from temporal_hitl._calls import ActivityCall, ActivityResult, Role
+from temporal_hitl._calls import ActivityCall, ActivityResult, Role, activity_id_of
 from temporal_hitl._scope import Scope, State, container_output
+from temporal_hitl._sizes import fitting, page, recent
 from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChanged, StateConflict
 from temporal_hitl.plan import (
     AnyPlan,
@@ -65,6 +66,7 @@ class Interpreter:
         self._inner: dict[str, StepOutput] = {}
         self._caller = Caller(gate.blocked, gate.unblocked)
         self._events: list[AnyEvent] = []
+        self._visible: dict[str, dict[str, StepOutput]] = {}
 
     async def run(self) -> dict[str, Any]:
         """Walk the plan to its end, and return the run's output as JSON data."""
@@ -72,13 +74,13 @@ class Interpreter:
         try:
             await self._walk_all(plan.children, Scope("", self._input, self._state), self._results)
         except RunCancelled as cancelled:
-            return self.output(RunStatus.cancelled, str(cancelled)).model_dump(mode="json")
+            return fitting(self.output(RunStatus.cancelled, str(cancelled)))
         except StepFailed as failed:
-            told = self.output(RunStatus.error, str(failed), failed.kind).model_dump(mode="json")
+            told = fitting(self.output(RunStatus.error, str(failed), failed.kind))
             raise ApplicationError(
                 str(failed), told, type=failed.kind, non_retryable=True
             ) from None
-        return self.output(RunStatus.completed).model_dump(mode="json")
+        return fitting(self.output(RunStatus.completed))
 
     async def _plan(self) -> Plan:
         try:
@@ -125,6 +127,10 @@ class Interpreter:
             error_type=error_type,
             started_at=info.workflow_start_time,
         )
+
+    def step_outputs(self, activity_id: str, start: int) -> dict[str, Any]:
+        """Return a page of the outputs that a call on its way may name, from number `start` on."""
+        return page(self._visible[activity_id], start)
 
     @property
     def _session_id(self) -> str:
@@ -295,10 +301,11 @@ class Interpreter:
         scope: Scope,
         outputs: Sequence[StepOutput] = (),
     ) -> ActivityResult:
+        inline = recent(scope.outputs)
         step_input = StepInput(
             input=scope.input,
             previous_step_content=scope.previous,
-            previous_step_outputs=dict(scope.outputs),
+            previous_step_outputs=inline,
             additional_data=self._options.additional_data,
             iteration=scope.iteration,
         )
@@ -307,12 +314,18 @@ class Interpreter:
             path=scope.path,
             name=node.name,
             step_input=step_input,
+            more_outputs=len(inline) < len(scope.outputs),
             session_state=scope.state.values,
             session_id=self._session_id,
             user_id=self._options.user_id,
             outputs=list(outputs),
         )
-        result = await self._caller.call(call, asked)
+        key = activity_id_of(asked)
+        self._visible[key] = scope.outputs
+        try:
+            result = await self._caller.call(call, asked)
+        finally:
+            del self._visible[key]
         self._check_source(call, result, scope)
         scope.state.apply(result.state_changes, result.state_removed)
         return result

@@ -55,7 +55,7 @@ class Scope:
     state: State
     """Shared with the nodes before and after; a Parallel gives each branch its own."""
     previous: Any = None
-    outputs: Mapping[str, StepOutput] = field(default_factory=dict[str, StepOutput])
+    outputs: dict[str, StepOutput] = field(default_factory=dict[str, StepOutput])
     iteration: int | None = None
 
     def below(self, segment: str) -> Scope:

@@ -6,21 +6,23 @@ Nothing in it is the author's, so it runs unsandboxed; the author's own workflow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from temporalio import workflow
 
 from temporal_hitl._doors import as_failure
 from temporal_hitl._interpreter import Interpreter
+from temporal_hitl._sizes import fitting
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.run import RunOptions, run_options
 from temporal_hitl.workflow import Gate
 
+CLASS = "Pipeline"
+
 
 def workflow_type(name: str) -> type:
     """Return a new workflow class whose type is `name`."""
-    class_name = "Pipeline"
 
     # Any number of inputs is taken: a typed run method that is started with none wedges for ever.
     def __init__(self: Any, *inputs: Any) -> None:
@@ -36,21 +38,34 @@ def workflow_type(name: str) -> type:
             raise as_failure(self.broken)
         return await self.interpreter.run()
 
-    def run_output(self: Any, *_: Any) -> dict[str, Any]:
-        return self.interpreter.output().model_dump(mode="json")
-
-    methods = {"__init__": __init__, "run": run, "run_output": run_output}
-    for method in methods.values():
-        # The SDK refuses methods that look as if they were defined elsewhere.
-        method.__qualname__ = f"{class_name}.{method.__name__}"
     body = {
-        "__qualname__": class_name,
+        "__qualname__": CLASS,
         "__module__": __name__,
-        "__init__": workflow.init(__init__),
-        "run": workflow.run(run),
-        "run_output": workflow.query(description="The state of the run.")(run_output),
+        "__init__": workflow.init(_owned(__init__)),
+        "run": workflow.run(_owned(run)),
+        **_queries(),
     }
-    return workflow.defn(name=name, sandboxed=False)(type(class_name, (), body))
+    return workflow.defn(name=name, sandboxed=False)(type(CLASS, (), body))
+
+
+def _queries() -> dict[str, Any]:
+    def run_output(self: Any, *_: Any) -> dict[str, Any]:
+        return fitting(self.interpreter.output())
+
+    def step_outputs(self: Any, activity_id: str, start: int) -> dict[str, Any]:
+        return self.interpreter.step_outputs(activity_id, start)
+
+    told = {run_output: "The state of the run.", step_outputs: "For the run's own activities."}
+    return {
+        query.__name__: workflow.query(description=text)(_owned(query))
+        for query, text in told.items()
+    }
+
+
+def _owned(method: Callable[..., Any]) -> Callable[..., Any]:
+    # The SDK refuses methods that look as if they were defined elsewhere.
+    method.__qualname__ = f"{CLASS}.{method.__name__}"
+    return method
 
 
 def _read(name: str, inputs: Sequence[Any]) -> tuple[Any, RunOptions]:

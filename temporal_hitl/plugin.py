@@ -25,7 +25,7 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import Worker, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from temporal_hitl._activities import BEAT, activities_of
+from temporal_hitl._activities import BEAT, Line, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
 from temporal_hitl._registry import Registry
 from temporal_hitl._threads import DaemonThreads
@@ -65,6 +65,7 @@ class HitlPlugin(SimplePlugin):
         registry: Registry | None = None,
     ) -> None:
         self.registry = Registry(workflows, retired) if registry is None else registry
+        self._line = Line()
         self._types = {name: workflow_type(name) for name in self.registry.names}
         super().__init__(
             "temporal_hitl.HitlPlugin",
@@ -81,7 +82,7 @@ class HitlPlugin(SimplePlugin):
     def _with_activities(
         self, existing: Sequence[Callable[..., Any]] | None
     ) -> Sequence[Callable[..., Any]]:
-        ours = activities_of(self.registry)
+        ours = activities_of(self.registry, self._line)
         return _joined(existing or (), ours, _activity_name, "activity type")
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
@@ -105,6 +106,7 @@ class HitlPlugin(SimplePlugin):
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Check the namespace's search attributes, then run the worker."""
+        self._line.connect(worker.client)
         if self.registry.names:
             await ensure_search_attributes(worker.client)
         await super().run_worker(worker, next)

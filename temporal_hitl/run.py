@@ -60,6 +60,15 @@ class StepOutput(_Shape):
     steps: list[StepOutput] | None = None
     """A container's children, in declaration order."""
 
+    _size: int | None = PrivateAttr(default=None)
+
+    @property
+    def encoded_size(self) -> int:
+        """How many bytes it has as JSON, its children included; counted once."""
+        if self._size is None:
+            self._size = len(self.model_dump_json().encode())
+        return self._size
+
     @property
     def produced(self) -> bool:
         """Whether this step succeeded, or any step of this container."""
@@ -253,6 +262,8 @@ class WorkflowRunOutput(_Shape):
     error_type: str | None = None
     """Which exception it failed with, by its qualified name: `builtins.ValueError`."""
     started_at: datetime | None = None
+    omitted: list[str] = []
+    """What was left out here because the whole was too large for Temporal, and its size."""
 
     _drafts: dict[str, StepRequirement] = PrivateAttr(default_factory=dict[str, StepRequirement])
 

@@ -28,6 +28,7 @@ LAYERS = (
     "_registry",
     "_attributes",
     "_calls",
+    "_sizes",
     "_details",
     "_ledger",
     "_doors",
