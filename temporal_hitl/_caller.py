@@ -7,7 +7,7 @@ Knows nothing of what a call is for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, NoReturn, cast
 
@@ -41,12 +41,17 @@ class Caller:
 
     A call that no worker has the code of is blocked: `blocked(path, activity)` is told, the call is
     tried again by and by, and `unblocked(path)` is told once a worker had it. No attempt is
-    counted, so that a deploy that lacks a step cannot fail the runs which need it.
+    counted, so that a deploy that lacks a step cannot fail the runs which need it. `hold` is asked
+    before each call is scheduled.
     """
 
     def __init__(
-        self, blocked: Callable[[str, str], None], unblocked: Callable[[str], None]
+        self,
+        blocked: Callable[[str, str], None],
+        unblocked: Callable[[str], None],
+        hold: Callable[[], Awaitable[None]],
     ) -> None:
+        self._hold = hold
         self._blocked = blocked
         self._unblocked = unblocked
         self._running: dict[str, None] = {}
@@ -84,6 +89,7 @@ class Caller:
     async def _execute(
         self, activity_id: str, call: Call, asked: ActivityCall, data: dict[str, Any]
     ) -> dict[str, Any] | None:
+        await self._hold()
         self._running[activity_id] = None
         try:
             return await workflow.execute_activity(

@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import ActivityCall, ActivityResult, Role, activity_id_of
+from temporal_hitl._progress import LoopProgress, Progress
 from temporal_hitl._scope import Scope, State, container_output
-from temporal_hitl._sizes import fitting, page, recent
+from temporal_hitl._sizes import page, recent
 from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChanged, StateConflict
 from temporal_hitl.plan import (
     AnyPlan,
@@ -31,16 +30,13 @@ from temporal_hitl.plan import (
     RouterPlan,
     StepPlan,
     StepsPlan,
-    plan_activity,
 )
 from temporal_hitl.requirements import Confirmation, ResolutionRecord
 from temporal_hitl.review import OnError, OnReject, OnTimeout
 from temporal_hitl.run import (
     RunOptions,
-    RunStatus,
     StepInput,
     StepOutput,
-    WorkflowRunOutput,
     one_result,
 )
 from temporal_hitl.workflow import Deadline, Gate
@@ -55,101 +51,45 @@ class RunCancelled(Exception):
 
 
 class Interpreter:
-    """Walks one run's plan, and can tell at any time how the run stands."""
+    """Walks a plan from wherever `progress` says, and keeps `progress` as it goes."""
 
-    def __init__(self, gate: Gate, run_input: Any, options: RunOptions) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        caller: Caller,
+        options: RunOptions,
+        progress: Progress,
+        events: list[AnyEvent],
+    ) -> None:
         self._gate = gate
-        self._input = run_input
+        self._caller = caller
         self._options = options
-        self._state = State(dict(options.session_state))
-        self._results: list[StepOutput] = []
-        self._inner: dict[str, StepOutput] = {}
-        self._caller = Caller(gate.blocked, gate.unblocked)
-        self._events: list[AnyEvent] = []
+        self._progress = progress
+        self._events = events
         self._visible: dict[str, dict[str, StepOutput]] = {}
 
-    async def run(self) -> dict[str, Any]:
-        """Walk the plan to its end, and return the run's output as JSON data."""
-        plan = await self._plan()
-        try:
-            await self._walk_all(plan.children, Scope("", self._input, self._state), self._results)
-        except RunCancelled as cancelled:
-            return fitting(self.output(RunStatus.cancelled, str(cancelled)))
-        except StepFailed as failed:
-            told = fitting(self.output(RunStatus.error, str(failed), failed.kind))
-            raise ApplicationError(
-                str(failed), told, type=failed.kind, non_retryable=True
-            ) from None
-        return fitting(self.output(RunStatus.completed))
+    async def walk(
+        self, plan: Plan, run_input: Any, state: State, results: list[StepOutput]
+    ) -> None:
+        """Walk to the end, adding to `results` what the top-level nodes produce.
 
-    async def _plan(self) -> Plan:
-        try:
-            found = await workflow.execute_local_activity(
-                plan_activity(workflow.info().workflow_type),
-                start_to_close_timeout=timedelta(seconds=30),
-                result_type=dict[str, Any],
-            )
-        except ActivityError as error:
-            if isinstance(error.cause, ApplicationError):
-                raise error.cause from None  # A retired pipeline says so.
-            raise
-        return Plan.model_validate(found)
-
-    def output(
-        self,
-        status: RunStatus | None = None,
-        error: str | None = None,
-        error_type: str | None = None,
-    ) -> WorkflowRunOutput:
-        """Return the run as it stands, or as it ended where `status` says so."""
-        info = workflow.info()
-        blocked = RunStatus.blocked if self._gate.all_blocked else RunStatus.running
-        waiting = RunStatus.paused if self._gate.open else blocked
-        return WorkflowRunOutput(
-            run_id=info.workflow_id,
-            execution_id=info.run_id,
-            workflow_name=info.workflow_type,
-            session_id=self._session_id,
-            user_id=self._options.user_id,
-            status=status or waiting,
-            input=self._input,
-            content=one_result(self._results),
-            step_results=self._results,
-            inner_results=list(self._inner.values()),
-            requirements=self._gate.open,
-            resolutions=self._gate.records,
-            refused=self._gate.refused,
-            running=self._caller.running,
-            blocked=self._gate.all_blocked,
-            events=self._events,
-            session_state=self._state.values,
-            error=error,
-            error_type=error_type,
-            started_at=info.workflow_start_time,
-        )
+        Raises:
+            RunCancelled: a person, a deadline or the author's policy ended the run.
+            StepFailed: a step failed, and its author said that the run fails with it.
+        """
+        await self._walk_all(plan.children, Scope("", run_input, state), results)
 
     def step_outputs(self, activity_id: str, start: int) -> dict[str, Any]:
         """Return a page of the outputs that a call on its way may name, from number `start` on."""
         return page(self._visible[activity_id], start)
 
-    @property
-    def _session_id(self) -> str:
-        return self._options.session_id or workflow.info().workflow_id
-
     # One method per node kind. Each returns the node's output, or None where it was left out.
 
     async def _walk(self, node: AnyPlan, scope: Scope) -> StepOutput | None:
         scope = scope.below(node.slug)
-        output = await self._node(node, scope)
-        self._fold(scope.path)
-        if output is not None and "." in scope.path:
-            self._inner[scope.path] = output
-        return output
-
-    def _fold(self, path: str) -> None:
-        # What a container produced is held by its own output, and by nothing else.
-        for inner in [each for each in self._inner if each.startswith(f"{path}.")]:
-            del self._inner[inner]
+        if scope.path not in self._progress.done:
+            self._progress.finish(scope.path, await self._node(node, scope))
+        return self._progress.done[scope.path]
 
     async def _node(self, node: AnyPlan, scope: Scope) -> StepOutput | None:
         match node:
@@ -202,14 +142,17 @@ class Interpreter:
         }
         if review.timeout is not None:
             deadline["timeout"] = review.timeout
-        record = await self._gate.ask(
-            Confirmation,
-            name=node.name,
-            path=scope.path,
-            message=review.confirmation_message or f"Execute step {node.name!r}?",
-            on_reject=review.on_reject,
-            **deadline,
-        )
+        asked = self._progress.asked
+        if scope.path not in asked:
+            asked[scope.path] = self._gate.put(
+                Confirmation,
+                name=node.name,
+                path=scope.path,
+                message=review.confirmation_message or f"Execute step {node.name!r}?",
+                on_reject=review.on_reject,
+                **deadline,
+            )
+        record = await self._gate.closed(asked[scope.path])
         if not record.approved:
             self._leave_out(record, review.on_reject, review.on_timeout, scope)
         return record.approved
@@ -226,7 +169,9 @@ class Interpreter:
         self._happened(NodeSkipped(at=now, path=scope.path, requirement_id=record.requirement_id))
 
     async def _parallel(self, node: ParallelPlan, scope: Scope) -> StepOutput | None:
-        branches = {child.name: scope.state.branch() for child in node.children}
+        branches = self._progress.branches.setdefault(
+            scope.path, {child.name: scope.state.branch() for child in node.children}
+        )
         walks = [
             self._walk(child, replace(scope, state=branches[child.name])) for child in node.children
         ]
@@ -239,35 +184,38 @@ class Interpreter:
         return container_output(node, scope, "Parallel", there, content=content)
 
     async def _condition(self, node: ConditionPlan, scope: Scope) -> StepOutput | None:
-        yes = node.evaluator
-        if isinstance(yes, Call):
-            try:
-                yes = (await self._call("evaluator", yes, node, scope)).value
-            except StepFailed as failed:
-                return self._go_on(node, scope, "Condition", failed)
+        try:
+            yes = await self._chosen("evaluator", node.evaluator, node, scope)
+        except StepFailed as failed:
+            return self._go_on(node, scope, "Condition", failed)
         branch = node.children if yes else node.else_children
         return container_output(node, scope, "Condition", await self._walk_all(branch, scope))
 
     async def _loop(self, node: LoopPlan, scope: Scope) -> StepOutput | None:
-        outputs: list[StepOutput] = []
-        inside = scope
-        for iteration in range(1, node.max_iterations + 1):
-            inside = replace(inside, path=f"{scope.path}.{iteration}", iteration=iteration)
-            # Only the last iteration that gave something is kept: a loop of thousands must not grow
-            # the run.
-            self._fold(scope.path)
+        stand = self._progress.loops.setdefault(
+            scope.path, LoopProgress(input=scope.input, previous=scope.previous)
+        )
+        while True:
+            inside = replace(
+                scope,
+                path=f"{scope.path}.{stand.iteration}",
+                iteration=stand.iteration,
+                input=stand.input,
+                previous=stand.previous,
+            )
             latest = await self._walk_all(node.children, inside)
-            outputs = latest or outputs
+            # Only the last iteration that gave something is kept.
+            outputs = latest or stand.outputs
             try:
                 if await self._loop_ends(node, inside, latest):
-                    break
+                    return container_output(node, scope, "Loop", outputs)
             except StepFailed as failed:
                 failure = self._go_on(node, scope, "Loop", failed)
                 return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
+            self._progress.fold(scope.path)
+            stand.iteration, stand.outputs = stand.iteration + 1, outputs
             if node.forward_iteration_output:
-                content = one_result(outputs)
-                inside = replace(inside, input=content, previous=content)
-        return container_output(node, scope, "Loop", outputs)
+                stand.input = stand.previous = one_result(outputs)
 
     async def _loop_ends(self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]) -> bool:
         if scope.iteration == node.max_iterations or any(each.stop for each in outputs):
@@ -285,13 +233,21 @@ class Interpreter:
 
     async def _router(self, node: RouterPlan, scope: Scope) -> StepOutput | None:
         try:
-            selected = await self._call("selector", node.selector, node, scope)
-            chosen = _choose(node, scope, selected.value)
+            names = await self._chosen("selector", node.selector, node, scope)
+            chosen = _choose(node, scope, names)
         except StepFailed as failed:
             return self._go_on(node, scope, "Router", failed)
         return container_output(node, scope, "Router", await self._walk_all(chosen, scope))
 
     # Activities and their failures
+
+    async def _chosen(self, role: Role, by: bool | Call, node: AnyPlan, scope: Scope) -> Any:
+        if isinstance(by, bool):
+            return by
+        chosen = self._progress.chosen
+        if scope.path not in chosen:
+            chosen[scope.path] = (await self._call(role, by, node, scope)).value
+        return chosen[scope.path]
 
     async def _call(
         self,
@@ -316,7 +272,7 @@ class Interpreter:
             step_input=step_input,
             more_outputs=len(inline) < len(scope.outputs),
             session_state=scope.state.values,
-            session_id=self._session_id,
+            session_id=self._options.session_id or workflow.info().workflow_id,
             user_id=self._options.user_id,
             outputs=list(outputs),
         )
@@ -395,4 +351,10 @@ def _choose(node: RouterPlan, scope: Scope, names: Any) -> list[AnyPlan]:
             "temporal_hitl.UnknownChoice",
             f"the selector returned {unknown[0]!r}, which is not one of {', '.join(choices)}",
         )
-    return [choices[name] for name in names]
+    chosen: list[AnyPlan] = []
+    for turn, name in enumerate(names):
+        again = names[:turn].count(name)
+        # A choice that is named twice runs twice, at a path of its own.
+        slug = choices[name].slug + (f"~{again + 1}" if again else "")
+        chosen.append(choices[name].model_copy(update={"slug": slug}))
+    return chosen

@@ -7,11 +7,11 @@ Every door ends here. Deterministic and synchronous: the caller brings the time.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from temporal_hitl.errors import (
     AlreadyResolved,
@@ -36,14 +36,39 @@ from temporal_hitl.requirements import (
     parse_resolution,
     validate,
 )
+from temporal_hitl.review import form_of
 
 REFUSALS_KEPT = 50
 """How many refused signals a run remembers; the oldest go first."""
 
+RECORDS_KEPT = 1000
+"""How many decisions a run takes along when it continues as a new execution."""
 PAYLOAD_KEPT, REASON_KEPT = 500, 1000
 """Characters kept of a refused payload, and of the reason."""
 
 Form = type[BaseModel] | None
+
+
+class GateState(BaseModel):
+    """A gate as data, for the next execution of its run."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    open: list[AnyRequirement] = []
+    records: list[ResolutionRecord] = []
+    """The latest, and those of nodes that have been answered and have not ended."""
+    refusals: list[Refusal] = []
+    rounds: dict[str, int] = {}
+    decisions: dict[str, str] = {}
+    notes: list[str] = []
+    base_tags: list[str] = []
+    """The tags that the run was started with; those of open requirements stand beside them."""
+    status: str | None = None
+    """`HitlStatus` as written last."""
+    tags: list[str] = []
+    """The tags of open requirements as written last."""
+    blocked: list[str] = []
+    """The memo field of what is blocked as written last."""
 
 
 class Ledger:
@@ -56,6 +81,29 @@ class Ledger:
         self._forms: dict[str, Form] = {}
         self._rounds: dict[str, int] = {}
         self._decisions: dict[str, str] = {}
+
+    def load(self, state: GateState) -> None:
+        """Go on where an earlier execution stopped."""
+        self.open |= {each.id: each for each in state.open}
+        self.records |= {each.requirement_id: each for each in state.records}
+        self.refusals += state.refusals
+        self._forms |= {each.id: form_for(each) for each in state.open}
+        self._rounds |= state.rounds
+        self._decisions |= state.decisions
+
+    def state(self, needed: Collection[str] = ()) -> GateState:
+        """Return all that is open, the records `needed`, and the latest of the others."""
+        latest = set(list(self.records)[-RECORDS_KEPT:]) | set(needed)
+        records = [record for key, record in self.records.items() if key in latest]
+        kept = {each.requirement_id for each in records}
+        here = {each.path for each in [*records, *self.open.values()]}
+        return GateState(
+            open=list(self.open.values()),
+            records=records,
+            refusals=self.refusals,
+            rounds={path: count for path, count in self._rounds.items() if path in here},
+            decisions={key: where for key, where in self._decisions.items() if where in kept},
+        )
 
     def next_round(self, path: str) -> tuple[str, int]:
         """Return the next unused id at `path` and its round: `a`, then `a~2`, `a~3`."""
@@ -218,3 +266,9 @@ def _is_late(asked: AnyRequirement, resolution: AnyResolution, now: datetime) ->
     # A rejection is never late: it counts until the deadline has acted.
     overdue = asked.deadline is not None and now >= asked.deadline
     return overdue and not isinstance(resolution, Reject)
+
+
+def form_for(requirement: AnyRequirement) -> Form:
+    """Return the model that checks the values of a requirement whose fields say what they are."""
+    fields = getattr(requirement, "fields", ())
+    return form_of(fields, requirement.name) if fields else None

@@ -12,7 +12,7 @@ from typing import Any
 from temporalio import workflow
 
 from temporal_hitl._doors import as_failure
-from temporal_hitl._interpreter import Interpreter
+from temporal_hitl._execution import Execution
 from temporal_hitl._sizes import fitting
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.run import RunOptions, run_options
@@ -28,15 +28,15 @@ def workflow_type(name: str) -> type:
     def __init__(self: Any, *inputs: Any) -> None:
         self.broken = None
         try:
-            run_input, options = _read(name, inputs)
+            run_input, options, carried = _read(name, inputs)
         except DefinitionError as error:
-            run_input, options, self.broken = None, RunOptions(), error
-        self.interpreter = Interpreter(Gate(search_attributes=True), run_input, options)
+            run_input, options, carried, self.broken = None, RunOptions(), None, error
+        self.execution = Execution(Gate(search_attributes=True), run_input, options, carried)
 
     async def run(self: Any, *inputs: Any) -> dict[str, Any]:
         if self.broken is not None:
             raise as_failure(self.broken)
-        return await self.interpreter.run()
+        return await self.execution.run()
 
     body = {
         "__qualname__": CLASS,
@@ -50,10 +50,10 @@ def workflow_type(name: str) -> type:
 
 def _queries() -> dict[str, Any]:
     def run_output(self: Any, *_: Any) -> dict[str, Any]:
-        return fitting(self.interpreter.output())
+        return fitting(self.execution.output())
 
     def step_outputs(self: Any, activity_id: str, start: int) -> dict[str, Any]:
-        return self.interpreter.step_outputs(activity_id, start)
+        return self.execution.step_outputs(activity_id, start)
 
     told = {run_output: "The state of the run.", step_outputs: "For the run's own activities."}
     return {
@@ -68,11 +68,13 @@ def _owned(method: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _read(name: str, inputs: Sequence[Any]) -> tuple[Any, RunOptions]:
+def _read(name: str, inputs: Sequence[Any]) -> tuple[Any, RunOptions, Any]:
+    if len(inputs) == 3 and workflow.info().continued_run_id:
+        return inputs[0], run_options(inputs[1]), inputs[2]
     if not 1 <= len(inputs) <= 2:
         raise DefinitionError(
             f"{name} takes one input, and it got {len(inputs)}. Write"
             f" `temporal workflow start --type {name} --task-queue hitl --input '\"text\"'`,"
             " or `--input null` where it needs none"
         )
-    return inputs[0], run_options(inputs[1]) if len(inputs) == 2 else RunOptions()
+    return inputs[0], run_options(inputs[1]) if len(inputs) == 2 else RunOptions(), None

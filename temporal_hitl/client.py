@@ -73,6 +73,7 @@ _CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
 }
+_GOES_ON = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
 _ASKED = {EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED}
 _MOVED = {EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED}
 _NONE = set[EventType.ValueType]()
@@ -192,14 +193,20 @@ class HitlClient:
         return await self.get(run_id)
 
     async def _changes(self, run_id: str) -> AsyncIterator[WorkflowRunOutput]:
-        known = (await self._reach.describe(run_id)).history_length
-        output = await self.get(run_id)
-        yield output
-        async for event in self.handle(run_id).fetch_history_events(wait_new_event=True):
-            telling = _CLOSED | _ASKED | (_MOVED if output.requirements else _NONE)
-            if event.event_id > known and event.event_type in telling:
-                output = await self.get(run_id)
-                yield output
+        goes_on = True
+        while goes_on:
+            described = await self._reach.describe(run_id)
+            output = await self.get(run_id)
+            yield output
+            # This execution's history, and where it continues as a new one, that one's.
+            execution = self.client.get_workflow_handle(run_id, run_id=described.run_id)
+            goes_on = False
+            async for event in execution.fetch_history_events(wait_new_event=True):
+                goes_on = event.event_type == _GOES_ON
+                telling = _CLOSED | _ASKED | (_MOVED if output.requirements else _NONE)
+                if event.event_id > described.history_length and event.event_type in telling:
+                    output = await self.get(run_id)
+                    yield output
 
     async def requirements(self, run_id: str, *, resolved: bool = False) -> RunRequirements:
         """Return what the run asks, in full; works for hand-written workflows with a gate too."""

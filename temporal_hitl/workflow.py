@@ -30,7 +30,7 @@ otherwise the sandbox imports the library anew for each run, which works and cos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NoReturn, TypedDict, TypeVar, Unpack
 
@@ -41,7 +41,7 @@ from temporal_hitl import _details
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum
 from temporal_hitl._attributes import BLOCKED, HITL_STATUS, HITL_TAGS, PENDING
 from temporal_hitl._doors import Doors, as_failure
-from temporal_hitl._ledger import Ledger
+from temporal_hitl._ledger import GateState, Ledger
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.requirements import (
     AnyRequirement,
@@ -63,6 +63,7 @@ MEMO_KEY = "hitl_requirements"
 BLOCKED_KEY = "hitl_blocked"
 """The memo field with the activity types that no worker has; absent where there are none."""
 MEMO_ROWS = 20
+NOTES_KEPT = 200
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 R = TypeVar("R")
@@ -77,6 +78,19 @@ class Deadline(TypedDict, total=False):
     """What the deadline does; `cancel` unless said otherwise."""
     strict_deadline: bool
     """Whether an affirmative answer that is read after the deadline is refused."""
+
+
+class Asking(Deadline, total=False):
+    """What else a question may have."""
+
+    path: str
+    """Where in a tree it is asked; made from the name unless given."""
+    on_reject: OnReject
+    """What a rejection does, where the library acts on it."""
+    check: type[BaseModel]
+    """The model of the values that it asks for."""
+    shown: Mapping[str, Any]
+    """The fields of its kind."""
 
 
 class Gate:
@@ -95,7 +109,7 @@ class Gate:
     def __init__(self, *, search_attributes: bool = False) -> None:
         self._ledger = Ledger()
         self._search_attributes = search_attributes
-        self._base_tags = tuple(workflow.info().typed_search_attributes.get(HITL_TAGS) or ())
+        self._base_tags = list(workflow.info().typed_search_attributes.get(HITL_TAGS) or ())
         self._written: tuple[str | None, list[str]] = (None, [])
         self._stale = False
         self._notes: list[str] = []
@@ -208,30 +222,39 @@ class Gate:
             self._changed()
             self._publish()  # The run may end with this: see `_let_go`.
 
+    def state(self, needed: Collection[str] = ()) -> GateState:
+        """Return the gate as data, for the next execution; `needed` are records to keep anyway."""
+        status, tags = self._written
+        kept = {"base_tags": self._base_tags, "status": status, "tags": tags}
+        kept |= {"notes": self._notes[-NOTES_KEPT:], "blocked": self._blocked_memo}
+        return self._ledger.state(needed).model_copy(update=kept)
+
+    def load(self, state: GateState) -> None:
+        """Go on where an earlier execution stopped: what is open stays open, under its deadline."""
+        self._ledger.load(state)
+        self._base_tags, self._notes = list(state.base_tags), list(state.notes)
+        self._written = state.status, list(state.tags)
+        self._blocked_memo = list(state.blocked)
+        self._show_details()
+
     def note(self, line: str) -> None:
         """Show one more line in the run's current details."""
         self._notes.append(line)
         self._show_details()
 
     async def ask(
-        self,
-        kind: type[Requirement],
-        *,
-        name: str,
-        message: str,
-        path: str | None = None,
-        on_reject: OnReject | None = None,
-        check: type[BaseModel] | None = None,
-        shown: Mapping[str, Any] | None = None,
-        **deadline: Unpack[Deadline],
+        self, kind: type[Requirement], *, name: str, message: str, **rest: Unpack[Asking]
     ) -> ResolutionRecord:
-        """Open a requirement of any kind and wait for the decision that closes it.
+        """Open a requirement of any kind and wait for the decision that closes it."""
+        return await self.closed(self.put(kind, name=name, message=message, **rest))
 
-        `shown` are the fields of that kind, `check` is the model of the values it asks for.
-        """
-        seconds = _author(lambda: as_seconds(deadline.get("timeout"), f"{name}: timeout"))
-        policy = _policy(name, deadline)
-        place = path or _author(lambda: slug(name))
+    def put(
+        self, kind: type[Requirement], *, name: str, message: str, **rest: Unpack[Asking]
+    ) -> str:
+        """Open a requirement of any kind, and return its id; `closed` waits for it."""
+        seconds = _author(lambda: as_seconds(rest.get("timeout"), f"{name}: timeout"))
+        policy = _policy(name, rest)
+        place = rest.get("path") or _author(lambda: slug(name))
         key, turn = self._ledger.next_round(place)
         now = workflow.now()
         requirement = kind(
@@ -242,23 +265,23 @@ class Gate:
             created_at=now,
             deadline=None if seconds is None else now + timedelta(seconds=seconds),
             on_timeout=None if seconds is None else policy,
-            strict_deadline=deadline.get("strict_deadline", False),
-            on_reject=on_reject,
+            strict_deadline=rest.get("strict_deadline", False),
+            on_reject=rest.get("on_reject"),
             round=turn,
-            **(shown or {}),
+            **rest.get("shown", {}),
         ).sealed()
-        return await self._wait(requirement, check)
+        self._ledger.ask(requirement, rest.get("check"))
+        return key
 
-    async def _wait(
-        self, requirement: AnyRequirement, check: type[BaseModel] | None
-    ) -> ResolutionRecord:
+    async def closed(self, key: str) -> ResolutionRecord:
+        """Wait until the requirement `key` is closed, and return how."""
         # A future and a task of our own, not `wait_condition` with a timeout: that is asyncio's
         # `wait_for`, whose turns of the loop differ between Python versions, and with them the
         # order of commands. A run that waits for weeks must replay on the next Python.
-        key = requirement.id
-        self._ledger.ask(requirement, check)
+        if key in self._ledger.records:
+            return self._ledger.records[key]
         closed = self._closed[key] = asyncio.get_running_loop().create_future()
-        timer = asyncio.create_task(self._deadline(requirement))
+        timer = asyncio.create_task(self._deadline(self._ledger.open[key]))
         self._changed()
         try:
             await closed
@@ -283,7 +306,7 @@ class Gate:
     async def _deadline(self, requirement: AnyRequirement) -> None:
         if requirement.deadline is None:
             return
-        left = requirement.deadline - requirement.created_at
+        left = max(requirement.deadline - workflow.now(), timedelta())
         await workflow.sleep(left, summary=requirement.id)
         # An answer that came in one task with the timer was handled first, and has closed it.
         if requirement.id in self._ledger.open:

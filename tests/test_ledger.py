@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temporal_hitl import Confirm, OnTimeout, Reject, ResolutionError, UserInputField
-from temporal_hitl._ledger import REFUSALS_KEPT, Ledger
+from temporal_hitl._ledger import RECORDS_KEPT, REFUSALS_KEPT, GateState, Ledger
 from temporal_hitl.errors import (
     AlreadyResolved,
     DecisionConflict,
@@ -388,3 +388,33 @@ def test_any_order_of_answers(calls: list[list[tuple[str, str, str | None]]]) ->
         assert {"a", "b", "c"} == set(state.open) ^ set(state.records)
         assert before[1] == {key: state.records[key] for key in before[1]}
         assert [d["requirement_id"] for d in data] == [r.requirement_id for r in records]
+
+
+def test_what_a_ledger_takes_along() -> None:
+    """A ledger made from another's state answers as that one would, for all that is kept."""
+    state = ledger("open", "old", "new")
+    decide(state, Confirm(requirement_id="old", decision_id="d-old"))
+    decide(state, Reject(requirement_id="new", decision_id="d-new", feedback="no"))
+    carried = GateState.model_validate_json(state.state().model_dump_json())
+    after = Ledger()
+    after.load(carried)
+
+    assert list(state.open) == list(after.open)
+    assert state.records == after.records
+    assert [state.records["old"]] == decide(
+        after, Confirm(requirement_id="old", decision_id="d-old")
+    )
+    with pytest.raises(DecisionConflict):
+        decide(after, Confirm(requirement_id="open", decision_id="d-new"))
+    assert "d-old" in [each.resolution.decision_id for each in carried.records]  # type: ignore[union-attr]
+
+
+def test_records_that_are_needed_are_kept() -> None:
+    """Of many decisions the latest are taken along, and those that a node still needs."""
+    keys = [f"k{number}" for number in range(RECORDS_KEPT + 5)]
+    state = ledger(*keys)
+    decide(state, *(Confirm(requirement_id=key) for key in keys))
+
+    kept = [each.requirement_id for each in state.state(needed=["k2"]).records]
+
+    assert ["k2", *keys[5:]] == kept

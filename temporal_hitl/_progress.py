@@ -1,0 +1,76 @@
+"""How far a run has come, as data: what a walk needs to go on where an earlier one stopped.
+
+Everything is kept by the path of its node, and folded into the node's output once that is there. A
+walk that starts from this takes what is done as done, and asks nothing twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from temporal_hitl._ledger import GateState
+from temporal_hitl._scope import State
+from temporal_hitl.events import AnyEvent
+from temporal_hitl.plan import Plan
+from temporal_hitl.run import StepOutput
+
+
+class _Kept(BaseModel):
+    # Read by later versions too: what they have more takes its default.
+    model_config = ConfigDict(extra="ignore")
+
+
+class LoopProgress(_Kept):
+    """Which iteration a Loop is in, and what that started from."""
+
+    iteration: int = 1
+    outputs: list[StepOutput] = []
+    """Of the last iteration that gave any."""
+    input: Any = None
+    previous: Any = None
+
+
+class Progress(_Kept):
+    """What has been done, chosen and asked in nodes that have not ended."""
+
+    done: dict[str, StepOutput | None] = {}
+    """The outputs of ended nodes whose container has not; None where one was left out."""
+    chosen: dict[str, Any] = {}
+    """What evaluators and selectors said."""
+    loops: dict[str, LoopProgress] = {}
+    branches: dict[str, dict[str, State]] = {}
+    """The session state of each branch of a Parallel, by the branch's name."""
+    asked: dict[str, str] = {}
+    """The requirement that was opened for a node."""
+
+    def finish(self, path: str, output: StepOutput | None) -> None:
+        """Keep a node's output, and nothing else of it."""
+        self.fold(path)
+        for table in (self.chosen, self.loops, self.branches, self.asked):
+            table.pop(path, None)
+        self.done[path] = output
+
+    def fold(self, path: str) -> None:
+        """Forget what is below `path`: its container's own output holds what of it is kept."""
+        below = f"{path}."
+        for table in (self.done, self.chosen, self.loops, self.branches, self.asked):
+            for inner in [each for each in table if each.startswith(below)]:
+                del table[inner]
+
+    def inner(self) -> list[StepOutput]:
+        """Return what was produced inside containers that have not ended, in order."""
+        return [output for path, output in self.done.items() if "." in path and output is not None]
+
+
+class Carried(_Kept):
+    """All that a run takes along when it continues as a new execution."""
+
+    plan: Plan
+    progress: Progress
+    state: State
+    events: list[AnyEvent] = []
+    started_at: datetime
+    gate: GateState
