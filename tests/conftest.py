@@ -10,7 +10,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import SqliteDb
-from tests.stage import server_options
+from tests.stage import SUGGESTED, server_options
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +18,17 @@ async def env() -> AsyncIterator[WorkflowEnvironment]:
     """One real server per test process, whose runs can skip time."""
     started = await WorkflowEnvironment.start_time_skipping_v2(
         data_converter=pydantic_data_converter, **server_options()
+    )
+    async with started as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+async def short() -> AsyncIterator[WorkflowEnvironment]:
+    """A server like `env`'s that suggests to continue as new after few events."""
+    setting = f"limit.historyCount.suggestContinueAsNew={SUGGESTED}"
+    started = await WorkflowEnvironment.start_time_skipping_v2(
+        data_converter=pydantic_data_converter, **server_options(setting)
     )
     async with started as environment:
         yield environment

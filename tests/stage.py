@@ -17,7 +17,7 @@ from typing import Any
 
 from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
@@ -39,13 +39,18 @@ def temporal_binary() -> str:
     return found
 
 
-def server_options() -> dict[str, Any]:
-    """Return the options of a test's server: time skipping on, latency low, our attributes
-    there.
+SUGGESTED = 40
+"""History events from which on the `short` server suggests to continue as new."""
+
+
+def server_options(*settings: str) -> dict[str, Any]:
+    """Return the options of a test's server: time skipping on, latency low, our attributes there,
+    and what else `settings` say.
     """
     dynamic = [
         "frontend.WorkflowTimeSkippingEnabled=true",
         "history.transferProcessorMaxPollRPS=2000",
+        *settings,
     ]
     attributes = [f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
     extra = [part for each in dynamic for part in ("--dynamic-config-value", each)]
@@ -99,6 +104,25 @@ async def replays(
     history = await handle.fetch_history()
     replayer = Replayer(workflows=workflows, plugins=[HitlPlugin(workflows=definitions)])
     await replayer.replay_workflow(history)
+
+
+async def executions(env: WorkflowEnvironment, run: str) -> list[WorkflowHandle[Any, Any]]:
+    """Return a handle of each execution of a run that has ended, once visibility has them all."""
+
+    async def listed() -> list[Any]:
+        found = [each async for each in env.client.list_workflows(f"WorkflowId = '{run}'")]
+        running = [e for e in found if e.status is WorkflowExecutionStatus.RUNNING]
+        return [] if running else found
+
+    return [env.client.get_workflow_handle(run, run_id=each.run_id) for each in await until(listed)]
+
+
+async def replay_all(env: WorkflowEnvironment, run: str, *definitions: Definition) -> int:
+    """Assert that every execution of a run replays, and return how many there were."""
+    handles = await executions(env, run)
+    for handle in handles:
+        await replays(handle, *definitions)
+    return len(handles)
 
 
 async def until(what: Callable[[], Any], seconds: float = WAIT, every: float = 0.02) -> Any:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
@@ -28,24 +25,9 @@ from temporal_hitl import (
     Workflow,
 )
 from temporal_hitl.errors import DecisionConflict
-from tests.stage import WAIT, ended, paused, replays, server_options, serving, until
+from tests.stage import SUGGESTED, WAIT, ended, paused, replay_all, serving, until
 
-SUGGESTED = 60
-"""History events from which on this server suggests to continue as new."""
 executed: list[str] = []
-
-
-@pytest.fixture(scope="module")
-async def short() -> AsyncIterator[WorkflowEnvironment]:
-    """A server that suggests to continue as new after few events."""
-    options = server_options()
-    setting = f"limit.historyCount.suggestContinueAsNew={SUGGESTED}"
-    options["dev_server_extra_args"] += ["--dynamic-config-value", setting]
-    started = await WorkflowEnvironment.start_time_skipping_v2(
-        data_converter=pydantic_data_converter, **options
-    )
-    async with started as environment:
-        yield environment
 
 
 def count(step_input: StepInput, session_state: dict[str, Any]) -> str:
@@ -77,26 +59,6 @@ def yes() -> bool:
 def both() -> list[str]:
     executed.append("selected")
     return ["tick_a", "tick_b"]
-
-
-async def executions(env: WorkflowEnvironment, run: str) -> list[WorkflowHandle[Any, Any]]:
-    """Return a handle of each execution of a run, once visibility has them all."""
-
-    async def listed() -> list[Any]:
-        query = f"WorkflowId = '{run}'"
-        found = [each async for each in env.client.list_workflows(query)]
-        open_ones = [e for e in found if e.status is WorkflowExecutionStatus.RUNNING]
-        return [] if open_ones else found
-
-    return [env.client.get_workflow_handle(run, run_id=each.run_id) for each in await until(listed)]
-
-
-async def replay_all(env: WorkflowEnvironment, run: str, definition: Workflow) -> int:
-    """Replay every execution of a run, and return how many there were."""
-    handles = await executions(env, run)
-    for handle in handles:
-        await replays(handle, definition)
-    return len(handles)
 
 
 async def confirm_each(client: HitlClient, run: str, answer: Any = Confirm) -> list[str]:
@@ -210,9 +172,9 @@ async def test_a_deadline_is_kept(short: WorkflowEnvironment, on_timeout: OnTime
     (record,) = output.resolutions
     assert waiting.requirements == still.requirements
     assert record.timed_out
-    assert (
-        timedelta(0) <= record.resolved_at - still.requirements[0].deadline < timedelta(seconds=5)
-    )
+    due = still.requirements[0].deadline
+    assert due is not None
+    assert timedelta(0) <= record.resolved_at - due < timedelta(seconds=5)
     assert ("first" in executed) == (on_timeout is OnTimeout.approve)
     assert 1 < started
 

@@ -37,7 +37,7 @@ from temporal_hitl import (
     WorkflowRunOutput,
 )
 from temporal_hitl.primitives import Node
-from tests.stage import WAIT, replays, serving
+from tests.stage import WAIT, replay_all, serving
 
 GONE = "GONE"
 State = dict[str, Any]
@@ -307,7 +307,9 @@ class Model:
         self, nodes: tuple[Any, ...], place: Place, results: list[Any], first: int = 1
     ) -> list[Any]:
         for position, node in enumerate(nodes, first):
-            output = self.node(node, place, position)
+            # A choice that is named again runs again, at a path of its own.
+            turn = nodes[: position - first].count(node) + 1
+            output = self.node(node, place, position, f"~{turn}" if turn > 1 else "")
             if output is None:
                 continue
             results.append(output)
@@ -320,9 +322,10 @@ class Model:
                 break
         return results
 
-    def node(self, node: Any, place: Place, position: int) -> Any:
+    def node(self, node: Any, place: Place, position: int, again: str = "") -> Any:
         segment = node.name.lower() or f"{node.kind.lower()}_{position}"
         path, planned = (f"{up}.{segment}" if up else segment for up in (place.path, place.planned))
+        path += again
         place = replace(place, path=path, planned=planned)
         if isinstance(node, Leaf):
             return self.leaf(node, place)
@@ -513,7 +516,7 @@ async def compare(env: WorkflowEnvironment, tree: tuple[Any, ...], backwards: bo
     async with serving(env, pipeline) as client:
         run = await client.start(pipeline, "x", options=RunOptions(session_state=before))
         output = await answered(client, run, gates_of(tree), backwards)
-        await replays(client.handle(run), pipeline)
+        await replay_all(env, run, pipeline)
 
     assert expected == told(output)
 
@@ -561,3 +564,36 @@ async def test_many_trees_mean_what_the_model_says(
 ) -> None:
     """The same for as many trees as patience allows, other ones each time."""
     await compare(env, tree, backwards)
+
+
+@given(tree=trees(least=25), backwards=st.booleans())
+@settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=QUIET,
+    phases=[Phase.generate],
+)
+async def test_any_tree_means_the_same_in_short_executions(
+    short: WorkflowEnvironment, tree: tuple[Any, ...], backwards: bool
+) -> None:
+    """A tree means what the model says however often its run continues as new."""
+    await compare(short, tree, backwards)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@given(tree=trees(least=15), backwards=st.booleans())
+@settings(
+    max_examples=100,
+    deadline=None,
+    database=None,
+    suppress_health_check=QUIET,
+    phases=[Phase.generate, Phase.shrink],
+)
+async def test_many_trees_mean_the_same_in_short_executions(
+    short: WorkflowEnvironment, tree: tuple[Any, ...], backwards: bool
+) -> None:
+    """The same for as many trees as patience allows, other ones each time."""
+    await compare(short, tree, backwards)
