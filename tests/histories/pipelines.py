@@ -133,7 +133,14 @@ def _conflict() -> Workflow:
     return Workflow("state_conflict", [fan, save])
 
 
+def _continued() -> Workflow:
+    sign = Step("sign", load, requires_confirmation=True, hitl_timeout=timedelta(days=1))
+    count = Loop([Step("again", load)], name="count", max_iterations=25)
+    return Workflow("continued_as_new", [Parallel(sign, count, name="all"), Step("save", save)])
+
+
 MADE_BY: dict[str, Workflow | type] = {
+    "continued_as_new": _continued(),
     "plain_steps": _plain(),
     "confirmed_by_update": _confirmation(),
     "rejected_by_signal": _confirmation(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import sys
@@ -15,20 +16,22 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from temporal_hitl import Answer, Confirm, Edit, HitlClient, HitlPlugin, Reject, Select
+from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
-from temporal_hitl.workflow import HITL_STATUS, HITL_TAGS
 from tests.histories.pipelines import MADE_BY, pipelines_of, workflows_of
-from tests.stage import until
+from tests.stage import SUGGESTED, server_options, until
 
 FOLDER = Path(__file__).parent
 IDENTITY = "golden"
 LIMIT = 30.0
-ATTRIBUTES = {HITL_STATUS.name: "Keyword", HITL_TAGS.name: "KeywordList"}
+SHORT = ("continued_as_new",)
+"""Recorded on a server that suggests to continue as new after few events: its last execution."""
 
 Act = Callable[[HitlClient, str], Awaitable[None]]
 
@@ -106,7 +109,18 @@ async def answer_all_questions(client: HitlClient, run: str) -> None:
     await client.resolve(run, edited)
 
 
+async def sign_after_many_executions(client: HitlClient, run: str) -> None:
+    await opened(client, run, "all.sign")
+
+    async def counted() -> bool:
+        return "count" in [each.step_name for each in (await client.get(run)).inner_results]
+
+    await until(counted)
+    await client.handle(run).signal("confirm", "all.sign")
+
+
 ACTS: dict[str, Act] = {
+    "continued_as_new": sign_after_many_executions,
     "confirmed_by_update": confirm_by_update,
     "rejected_by_signal": reject_by_signal,
     "garbage_signals_then_an_answer": send_garbage_then_answer,
@@ -134,8 +148,8 @@ async def record(client: HitlClient, name: str) -> str:
         )
         if name in ACTS:
             await ACTS[name](client, handle.id)
-        async for _ in handle.fetch_history_events(wait_new_event=True):
-            pass  # The long poll ends with the run, however it ends.
+        with contextlib.suppress(WorkflowFailureError):
+            await handle.result()
         history = json.loads((await handle.fetch_history()).to_json())
     return json.dumps(_without_stacks(history), indent=1, sort_keys=True) + "\n"
 
@@ -152,17 +166,26 @@ def _without_stacks(data: Any) -> Any:
 
 async def record_all(names: list[str]) -> None:
     """Write the histories of `names`, over what is there."""
-    server = await asyncio.to_thread(serve, None, search_attributes=ATTRIBUTES)
+    converter = pydantic_data_converter
+    server = await asyncio.to_thread(serve, None, search_attributes=SEARCH_ATTRIBUTES)
     try:
-        converter = pydantic_data_converter
         target = server.address.target
         connected = await Client.connect(target, data_converter=converter, identity=IDENTITY)
-        for name in names:
-            history = await asyncio.wait_for(record(HitlClient(connected), name), LIMIT)
-            (FOLDER / f"{name}.json").write_text(history)
-            print(f"{name}.json")
+        await write(connected, [name for name in names if name not in SHORT])
     finally:
         await asyncio.to_thread(server.close)
+    setting = f"limit.historyCount.suggestContinueAsNew={SUGGESTED}"
+    options = server_options(setting) | {"identity": IDENTITY, "data_converter": converter}
+    async with await WorkflowEnvironment.start_local(**options) as short:
+        await write(short.client, [name for name in names if name in SHORT])
+
+
+async def write(connected: Client, names: list[str]) -> None:
+    """Write the histories of `names` as runs on one server make them."""
+    for name in names:
+        history = await asyncio.wait_for(record(HitlClient(connected), name), LIMIT)
+        (FOLDER / f"{name}.json").write_text(history)
+        print(f"{name}.json")
 
 
 def main() -> None:
