@@ -75,16 +75,14 @@ async def memo_of(handle: WorkflowHandle[Any, Any]) -> Any:
 
 
 @pytest.mark.parametrize("options", [{"on_error": "fail"}, {"max_retries": 0}], ids=str)
-async def test_a_step_that_no_worker_has(
-    env: WorkflowEnvironment, cache: int, options: dict[str, Any]
-) -> None:
+async def test_a_step_that_no_worker_has(env: WorkflowEnvironment, options: dict[str, Any]) -> None:
     """A step that the workers lack counts no attempt, and is not skipped: it runs later."""
     executed.clear()
     queue = new_queue()
-    async with serving(env, whole(**options), queue=queue, max_cached_workflows=cache) as client:
+    async with serving(env, whole(**options), queue=queue) as client:
         run = await client.start(NAME)
         await paused(client, run)
-    async with serving(env, without_redact(), queue=queue, max_cached_workflows=cache) as client:
+    async with serving(env, without_redact(), queue=queue) as client:
         await client.resolve(run, Confirm(requirement_id="load"))
         seen = await blocked(client, run)
         handle = client.handle(run)
@@ -92,7 +90,7 @@ async def test_a_step_that_no_worker_has(
         described = await handle.describe()
         await env.fast_forward(handle, timedelta(minutes=2))
         still = await blocked(client, run)
-    async with serving(env, whole(**options), queue=queue, max_cached_workflows=cache) as client:
+    async with serving(env, whole(**options), queue=queue) as client:
         await env.fast_forward(handle, timedelta(minutes=10))
         output = await ended(client, run)
 

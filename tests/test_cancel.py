@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -174,7 +175,9 @@ async def test_cancelled_before_anybody_serves_it(env: WorkflowEnvironment) -> N
     await replays(late.handle(run), pipeline)
 
 
-async def test_terminated_by_the_command_line(env: WorkflowEnvironment) -> None:
+async def test_terminated_by_the_command_line(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run that Temporal's own command ended is readable, and waits for nobody any more."""
     pipeline = Workflow("release", [Step("fetch", fetch), gated("ask")])
     async with serving(env, pipeline) as client:
@@ -186,6 +189,7 @@ async def test_terminated_by_the_command_line(env: WorkflowEnvironment) -> None:
         output = await ended(client, run)
         with pytest.raises(Exception, match=r"ended|stopped asking") as refused:
             await client.resolve(run, Confirm(requirement_id="ask"))
+    monkeypatch.setattr("temporal_hitl._reach.PATIENCE", timedelta(seconds=1))
     unserved: Any = await client.get(run)
 
     assert (code, error) == (0, "")
