@@ -236,6 +236,9 @@ class Gate:
         self._written = state.status, list(state.tags)
         self._blocked_memo = list(state.blocked)
         self._show_details()
+        if state.blocked:
+            # What was blocked is tried again at once, and may not be any more.
+            self._changed()
 
     def note(self, line: str) -> None:
         """Show one more line in the run's current details."""

@@ -16,6 +16,7 @@ from temporal_hitl import (
     DefinitionError,
     HitlClient,
     HitlPlugin,
+    Loop,
     Parallel,
     Reject,
     RunStatus,
@@ -24,7 +25,7 @@ from temporal_hitl import (
 )
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS
 from temporal_hitl.workflow import BLOCKED_KEY
-from tests.stage import details, ended, new_queue, paused, replays, serving, until
+from tests.stage import details, ended, new_queue, paused, replay_all, replays, serving, until
 
 NAME = "release"
 executed: list[str] = []
@@ -154,6 +155,40 @@ async def test_beside_an_open_gate(env: WorkflowEnvironment) -> None:
     assert ["blocked", "kind:confirmation"] == sorted(attributes[HITL_TAGS])
     assert {"redact": "redacted", "sign": "loaded"} == output.content
     await replays(handle, old)
+
+
+async def test_blocked_while_it_continues_as_new(short: WorkflowEnvironment) -> None:
+    """A run that continues as new while blocked stays blocked, and shows it no longer than so."""
+    queue = new_queue()
+    first = Step("load", load, requires_confirmation=True)
+    loop = Loop([Step("again", load)], name="work", max_iterations=18)
+    lacking = Workflow(NAME, [Step("load", load), Step("again", load)])
+    definition = Workflow(NAME, [first, Parallel(Step("redact", redact), loop, name="both")])
+    async with serving(short, definition, queue=queue) as client:
+        run = await client.start(NAME)
+        await paused(client, run)
+    async with serving(short, lacking, queue=queue) as client:
+        await client.resolve(run, Confirm(requirement_id="load"))
+        handle = client.handle(run)
+        began = (await handle.describe()).run_id
+
+        async def later_and_blocked() -> Any:
+            seen = await client.get(run)
+            return seen if seen.blocked and seen.execution_id != began else None
+
+        seen = await until(later_and_blocked)
+        memo = await memo_of(handle)
+    async with serving(short, definition, queue=queue) as client:
+        await short.fast_forward(handle, timedelta(minutes=10))
+        output = await ended(client, run)
+        started = await replay_all(short, run, definition)
+
+    assert {"both.redact": f"{NAME}.redact"} == seen.blocked
+    assert [f"{NAME}.redact"] == memo
+    assert (RunStatus.completed, "redacted") == (output.status, output.content["redact"])
+    assert await memo_of(handle) is None
+    assert HITL_STATUS not in (await handle.describe()).typed_search_attributes
+    assert 1 < started
 
 
 async def test_cancelled_while_blocked(env: WorkflowEnvironment) -> None:
