@@ -23,7 +23,7 @@ from typing import Any, cast
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import PydanticSerializationError
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from temporal_hitl._calls import ActivityCall, ActivityResult, activity_id_of
@@ -65,28 +65,36 @@ class Line:
         self._ends[client.namespace] = client, asyncio.get_running_loop()
 
     async def complete(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
-        """Return `call` with every output that it may name."""
-        if not call.more_outputs:
+        """Return `call` with all that it may name."""
+        if not call.more_outputs and not call.left_out:
             return call
         client, _ = self._ends[info.namespace]
         run = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
-        outputs, start = dict[str, Any](), 0
-        while start is not None:
-            told = await run.query(
-                "step_outputs", args=[activity_id_of(call), start], rpc_timeout=PATIENCE
+        whole = dict[str, Any]()
+        for part in call.left_out:
+            whole[part] = await run.query(
+                "step_input", args=[activity_id_of(call), part], rpc_timeout=PATIENCE
             )
-            outputs |= told["outputs"]
-            start = told["next"]
-        every = {name: StepOutput.model_validate(each) for name, each in outputs.items()}
-        step_input = call.step_input.model_copy(update={"previous_step_outputs": every})
+        if call.more_outputs:
+            whole["previous_step_outputs"] = await _all_outputs(run, activity_id_of(call))
+        step_input = call.step_input.model_copy(update=whole)
         return call.model_copy(update={"step_input": step_input})
 
     def complete_in_thread(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
         """Do the same, from a thread."""
-        if not call.more_outputs:
+        if not call.more_outputs and not call.left_out:
             return call
         _, loop = self._ends[info.namespace]
         return asyncio.run_coroutine_threadsafe(self.complete(call, info), loop).result()
+
+
+async def _all_outputs(run: WorkflowHandle[Any, Any], activity_id: str) -> dict[str, StepOutput]:
+    outputs, start = dict[str, Any](), 0
+    while start is not None:
+        told = await run.query("step_outputs", args=[activity_id, start], rpc_timeout=PATIENCE)
+        outputs |= told["outputs"]
+        start = told["next"]
+    return {name: StepOutput.model_validate(each) for name, each in outputs.items()}
 
 
 def activities_of(registry: Registry, line: Line) -> list[Callable[..., Any]]:

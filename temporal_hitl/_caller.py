@@ -66,7 +66,7 @@ class Caller:
         activity_id = activity_id_of(asked)
         data = asked.to_wire()
         if (size := size_of(data)) > LIMIT:
-            raise StepFailed(activity_id, TOO_LARGE, _too_large(size))
+            raise StepFailed(activity_id, TOO_LARGE, too_large(size))
         try:
             done = await self._until_served(activity_id, call, asked, data)
         except (Exception, asyncio.CancelledError):
@@ -112,7 +112,8 @@ class Caller:
             del self._running[activity_id]
 
 
-def _too_large(size: int) -> str:
+def too_large(size: int) -> str:
+    """Return the sentence about a call that Temporal would not take."""
     return (
         f"what it would be given has {size:,} bytes, and Temporal takes {LIMIT:,}: return"
         " references (a path, a key) from steps, and keep the session state small"

@@ -35,6 +35,8 @@ class ActivityCall(_Crossing):
     step_input: StepInput = StepInput()
     more_outputs: bool = False
     """Whether there are more outputs than `step_input` holds: the run is asked for them."""
+    left_out: list[Literal["input", "previous_step_content"]] = []
+    """What of `step_input` is too large to travel: the run is asked for it as well."""
     session_state: dict[str, Any] = {}
     session_id: str = ""
     user_id: str | None = None

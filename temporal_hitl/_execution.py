@@ -147,6 +147,10 @@ class Execution:
         """Return a page of the outputs that a call on its way may name, from number `start` on."""
         return self._walker.step_outputs(activity_id, start)
 
+    def step_input(self, activity_id: str, part: str) -> Any:
+        """Return what was left out of the input of a call on its way."""
+        return self._walker.step_input(activity_id, part)
+
 
 async def _find_plan() -> Plan:
     try:

@@ -14,11 +14,11 @@ from typing import Any
 
 from temporalio import workflow
 
-from temporal_hitl._caller import Caller, StepFailed
+from temporal_hitl._caller import TOO_LARGE, Caller, StepFailed, too_large
 from temporal_hitl._calls import ActivityCall, ActivityResult, Role, activity_id_of
 from temporal_hitl._progress import LoopProgress, Progress
 from temporal_hitl._scope import Scope, State, container_output
-from temporal_hitl._sizes import page, recent
+from temporal_hitl._sizes import FAR, LIMIT, page, recent, size_of
 from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChanged, StateConflict
 from temporal_hitl.plan import (
     AnyPlan,
@@ -66,7 +66,7 @@ class Interpreter:
         self._options = options
         self._progress = progress
         self._events = events
-        self._visible: dict[str, dict[str, StepOutput]] = {}
+        self._visible: dict[str, Scope] = {}
 
     async def walk(
         self, plan: Plan, run_input: Any, state: State, results: list[StepOutput]
@@ -81,7 +81,12 @@ class Interpreter:
 
     def step_outputs(self, activity_id: str, start: int) -> dict[str, Any]:
         """Return a page of the outputs that a call on its way may name, from number `start` on."""
-        return page(self._visible[activity_id], start)
+        return page(self._visible[activity_id].outputs, start)
+
+    def step_input(self, activity_id: str, part: str) -> Any:
+        """Return what was left out of the input of a call on its way."""
+        scope = self._visible[activity_id]
+        return scope.input if part == "input" else scope.previous
 
     # One method per node kind. Each returns the node's output, or None where it was left out.
 
@@ -257,27 +262,18 @@ class Interpreter:
         scope: Scope,
         outputs: Sequence[StepOutput] = (),
     ) -> ActivityResult:
-        inline = recent(scope.outputs)
-        step_input = StepInput(
-            input=scope.input,
-            previous_step_content=scope.previous,
-            previous_step_outputs=inline,
-            additional_data=self._options.additional_data,
-            iteration=scope.iteration,
-        )
         asked = ActivityCall(
             role=role,
             path=scope.path,
             name=node.name,
-            step_input=step_input,
-            more_outputs=len(inline) < len(scope.outputs),
             session_state=scope.state.values,
             session_id=self._options.session_id or workflow.info().workflow_id,
             user_id=self._options.user_id,
             outputs=list(outputs),
+            **self._given(scope),
         )
         key = activity_id_of(asked)
-        self._visible[key] = scope.outputs
+        self._visible[key] = scope
         try:
             result = await self._caller.call(call, asked)
         finally:
@@ -285,6 +281,26 @@ class Interpreter:
         self._check_source(call, result, scope)
         scope.state.apply(result.state_changes, result.state_removed)
         return result
+
+    def _given(self, scope: Scope) -> dict[str, Any]:
+        """Return what a call is given of its scope: in full where small, else to be fetched."""
+        inline = recent(scope.outputs)
+        parts = {"input": scope.input, "previous_step_content": scope.previous}
+        sizes = {part: size_of(value) for part, value in parts.items()}
+        if (largest := max(sizes.values())) > LIMIT:
+            raise StepFailed(scope.path, TOO_LARGE, too_large(largest))
+        near = {part: value for part, value in parts.items() if sizes[part] <= FAR}
+        step_input = StepInput(
+            **near,
+            previous_step_outputs=inline,
+            additional_data=self._options.additional_data,
+            iteration=scope.iteration,
+        )
+        return {
+            "step_input": step_input,
+            "more_outputs": len(inline) < len(scope.outputs),
+            "left_out": [part for part in parts if part not in near],
+        }
 
     def _check_source(self, call: Call, result: ActivityResult, scope: Scope) -> None:
         if result.digest == call.digest:

@@ -19,6 +19,9 @@ INLINE = 4_000
 
 Small, as all that travels stands in history once per call: a run's history grows with its work.
 """
+FAR = 100_000
+"""Bytes from which the content before, and the run's input, are fetched as well: calls that a run
+makes together travel together, and the server ends a run whose message has more than 4 MB."""
 PAGE = 1_500_000
 """Bytes of outputs that one answer to such a fetch holds, one output at least."""
 

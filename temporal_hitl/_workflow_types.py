@@ -19,6 +19,7 @@ from temporal_hitl.run import RunOptions, run_options
 from temporal_hitl.workflow import Gate
 
 CLASS = "Pipeline"
+OURS = "For the run's own activities."
 
 
 def workflow_type(name: str) -> type:
@@ -55,7 +56,10 @@ def _queries() -> dict[str, Any]:
     def step_outputs(self: Any, activity_id: str, start: int) -> dict[str, Any]:
         return self.execution.step_outputs(activity_id, start)
 
-    told = {run_output: "The state of the run.", step_outputs: "For the run's own activities."}
+    def step_input(self: Any, activity_id: str, part: str) -> Any:
+        return self.execution.step_input(activity_id, part)
+
+    told = {run_output: "The state of the run.", step_outputs: OURS, step_input: OURS}
     return {
         query.__name__: workflow.query(description=text)(_owned(query))
         for query, text in told.items()
