@@ -116,14 +116,15 @@ def _plan(registry: Registry, name: str) -> Callable[..., Any]:
 def _activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
     # The function is looked up when it is called: a redefinition in the same process replaces it.
     def in_thread(data: dict[str, Any]) -> dict[str, Any]:
-        call = line.complete_in_thread(ActivityCall.from_wire(data), activity.info())
-        with _Execution(registry, name, call) as execution, _beating():
-            return execution.finish(execution.function(*execution.args, **execution.kwargs))
+        with _beating():
+            call = line.complete_in_thread(ActivityCall.from_wire(data), activity.info())
+            with _Execution(registry, name, call) as execution:
+                return execution.finish(execution.function(*execution.args, **execution.kwargs))
 
     async def on_loop(data: dict[str, Any]) -> dict[str, Any]:
-        call = await line.complete(ActivityCall.from_wire(data), activity.info())
-        with _Execution(registry, name, call) as execution:
-            async with _beating_on_loop():
+        async with _beating_on_loop():
+            call = await line.complete(ActivityCall.from_wire(data), activity.info())
+            with _Execution(registry, name, call) as execution:
                 return execution.finish(
                     await execution.function(*execution.args, **execution.kwargs)
                 )
