@@ -23,19 +23,18 @@ from typing import Any, cast
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import PydanticSerializationError
 from temporalio import activity
-from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from temporal_hitl._calls import ActivityCall, ActivityResult, activity_id_of
+from temporal_hitl._calls import ActivityCall, ActivityResult, PlanFound
+from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
+from temporal_hitl._sizes import LIMIT, TOO_LARGE, size_of
 from temporal_hitl._source import is_async, qualified_name
 from temporal_hitl.errors import DefinitionError, HitlError, wire_type
 from temporal_hitl.plan import LIVENESS, plan_activity
 from temporal_hitl.primitives import Executor, Node
 from temporal_hitl.run import StepOutput
 
-PATIENCE = timedelta(seconds=30)
-"""How long an activity waits for its run to tell it outputs."""
 BEAT = timedelta(seconds=3)
 """How often a running step tells that it lives, and hears that it is cancelled."""
 _JSON: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
@@ -54,61 +53,20 @@ class RunContext:
     session_state: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-class Line:
-    """The way from an activity back to its run; each worker that starts lays it."""
-
-    def __init__(self) -> None:
-        self._ends: dict[str, tuple[Client, asyncio.AbstractEventLoop]] = {}
-
-    def connect(self, client: Client) -> None:
-        """Use `client`, on the loop that runs now, for the runs of its namespace."""
-        self._ends[client.namespace] = client, asyncio.get_running_loop()
-
-    async def complete(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
-        """Return `call` with all that it may name."""
-        if not call.more_outputs and not call.left_out:
-            return call
-        client, _ = self._ends[info.namespace]
-        run = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
-        whole = dict[str, Any]()
-        for part in call.left_out:
-            whole[part] = await run.query(
-                "step_input", args=[activity_id_of(call), part], rpc_timeout=PATIENCE
-            )
-        if call.more_outputs:
-            whole["previous_step_outputs"] = await _all_outputs(run, activity_id_of(call))
-        step_input = call.step_input.model_copy(update=whole)
-        return call.model_copy(update={"step_input": step_input})
-
-    def complete_in_thread(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
-        """Do the same, from a thread."""
-        if not call.more_outputs and not call.left_out:
-            return call
-        _, loop = self._ends[info.namespace]
-        return asyncio.run_coroutine_threadsafe(self.complete(call, info), loop).result()
-
-
-async def _all_outputs(run: WorkflowHandle[Any, Any], activity_id: str) -> dict[str, StepOutput]:
-    outputs, start = dict[str, Any](), 0
-    while start is not None:
-        told = await run.query("step_outputs", args=[activity_id, start], rpc_timeout=PATIENCE)
-        outputs |= told["outputs"]
-        start = told["next"]
-    return {name: StepOutput.model_validate(each) for name, each in outputs.items()}
-
-
 def activities_of(registry: Registry, line: Line) -> list[Callable[..., Any]]:
     """Return an activity per served function, and one per pipeline that looks its plan up."""
-    plans = [_plan(registry, name) for name in registry.names]
+    plans = [_plan(registry, line, name) for name in registry.names]
     return [*plans, *(_activity(registry, line, name) for name in registry.served)]
 
 
-def _plan(registry: Registry, name: str) -> Callable[..., Any]:
+def _plan(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
     async def plan() -> dict[str, Any]:
         try:
-            return registry.plan(name).model_dump(mode="json")
+            found = registry.plan(name)
         except DefinitionError as error:
             raise ApplicationError(str(error), type=wire_type(error), non_retryable=True) from None
+        unlimited = line.has_external_storage(activity.info())
+        return PlanFound(plan=found, external_storage=unlimited).to_wire()
 
     return activity.defn(name=plan_activity(name))(plan)
 
@@ -119,18 +77,33 @@ def _activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
         with _beating():
             call = line.complete_in_thread(ActivityCall.from_wire(data), activity.info())
             with _Execution(registry, name, call) as execution:
-                return execution.finish(execution.function(*execution.args, **execution.kwargs))
+                done = execution.finish(execution.function(*execution.args, **execution.kwargs))
+            return _checked(done, call, line)
 
     async def on_loop(data: dict[str, Any]) -> dict[str, Any]:
         async with _beating_on_loop():
             call = await line.complete(ActivityCall.from_wire(data), activity.info())
             with _Execution(registry, name, call) as execution:
-                return execution.finish(
-                    await execution.function(*execution.args, **execution.kwargs)
-                )
+                returned = await execution.function(*execution.args, **execution.kwargs)
+                done = execution.finish(returned)
+            return _checked(done, call, line)
 
     return activity.defn(name=name)(
         on_loop if is_async(registry.served[name].function) else in_thread
+    )
+
+
+def _checked(done: dict[str, Any], call: ActivityCall, line: Line) -> dict[str, Any]:
+    size = size_of(done)
+    if size <= LIMIT or line.has_external_storage(activity.info()):
+        return done
+    raise ApplicationError(
+        f"{call.path} returned {size:,} bytes, its changes of the session state included, and"
+        f" Temporal takes {LIMIT:,}: return a reference (a path, a key), or give the client a data"
+        " converter with external_storage=ExternalStorage(drivers=[...])",
+        {"attempt": activity.info().attempt},
+        type=TOO_LARGE,
+        non_retryable=True,
     )
 
 

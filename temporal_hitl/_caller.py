@@ -16,12 +16,14 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from temporal_hitl._calls import ActivityCall, ActivityResult, activity_id_of
-from temporal_hitl._sizes import LIMIT, size_of
+from temporal_hitl._sizes import MESSAGE, size_of
 from temporal_hitl.plan import LIVENESS, Call, Retry
 
 NO_SUCH_ACTIVITY = "NotFoundError"
 """The bare error type that the SDK fails an activity with whose type it has not registered."""
-TOO_LARGE = "temporal_hitl.TooLarge"
+AROUND = 1_000
+"""Bytes that a call has beside what it is given."""
+A_MOMENT = timedelta(milliseconds=1)
 TOLD = 10_000
 """Characters kept of what a failure says: it stands in the run's output and in events."""
 BLOCKED_PAUSES = timedelta(seconds=10), timedelta(minutes=10)
@@ -34,6 +36,40 @@ class StepFailed(Exception):
     def __init__(self, path: str, kind: str, message: str, attempts: int | None = None) -> None:
         super().__init__(f"{path}: {message}")
         self.path, self.kind, self.message, self.attempts = path, kind, message, attempts
+
+
+class Message:
+    """What one workflow task sends to the server, which takes so much of it and no more."""
+
+    def __init__(self) -> None:
+        self._task = self._moved_on = 0
+        self._sent = 0
+
+    async def room_for(self, size: int) -> None:
+        """Wait for a later workflow task where this one has sent too much to send `size` more."""
+        while not self._takes(size):
+            await self._next_task()
+
+    def _takes(self, size: int) -> bool:
+        if (task := _workflow_task()) != self._task:
+            self._task, self._sent = task, 0
+        if self._sent and self._sent + size > MESSAGE:
+            return False
+        self._sent += size + AROUND
+        return True
+
+    async def _next_task(self) -> None:
+        task = self._task
+        if self._moved_on != task:
+            # The first that waits brings the next task about, for all.
+            self._moved_on = task
+            await workflow.sleep(A_MOMENT, summary="the next calls, in a message of their own")
+        else:
+            await workflow.wait_condition(lambda: _workflow_task() != task)
+
+
+def _workflow_task() -> int:
+    return workflow.info().get_current_history_length()
 
 
 class Caller:
@@ -55,6 +91,7 @@ class Caller:
         self._blocked = blocked
         self._unblocked = unblocked
         self._running: dict[str, None] = {}
+        self._message = Message()
 
     @property
     def running(self) -> list[str]:
@@ -65,8 +102,6 @@ class Caller:
         """Return what the function gave back; raises `StepFailed` after its last attempt."""
         activity_id = activity_id_of(asked)
         data = asked.to_wire()
-        if (size := size_of(data)) > LIMIT:
-            raise StepFailed(activity_id, TOO_LARGE, too_large(size))
         try:
             done = await self._until_served(activity_id, call, asked, data)
         except (Exception, asyncio.CancelledError):
@@ -90,6 +125,7 @@ class Caller:
         self, activity_id: str, call: Call, asked: ActivityCall, data: dict[str, Any]
     ) -> dict[str, Any] | None:
         await self._hold()
+        await self._message.room_for(size_of(data))
         self._running[activity_id] = None
         try:
             return await workflow.execute_activity(
@@ -110,14 +146,6 @@ class Caller:
             _raise_failure(activity_id, error)
         finally:
             del self._running[activity_id]
-
-
-def too_large(size: int) -> str:
-    """Return the sentence about a call that Temporal would not take."""
-    return (
-        f"what it would be given has {size:,} bytes, and Temporal takes {LIMIT:,}: return"
-        " references (a path, a key) from steps, and keep the session state small"
-    )
 
 
 def _raise_failure(path: str, error: ActivityError) -> NoReturn:

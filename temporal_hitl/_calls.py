@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from temporal_hitl.plan import Plan
 from temporal_hitl.run import StepInput, StepOutput
 
 Role = Literal["executor", "evaluator", "selector", "end_condition", "should_continue"]
@@ -35,13 +36,21 @@ class ActivityCall(_Crossing):
     step_input: StepInput = StepInput()
     more_outputs: bool = False
     """Whether there are more outputs than `step_input` holds: the run is asked for them."""
-    left_out: list[Literal["input", "previous_step_content"]] = []
-    """What of `step_input` is too large to travel: the run is asked for it as well."""
+    left_out: list[str] = []
+    """What else is too large to travel, fields of this or of `step_input`: asked for as well."""
     session_state: dict[str, Any] = {}
     session_id: str = ""
     user_id: str | None = None
     outputs: list[StepOutput] = []
     """For an `end_condition`: the iteration's outputs."""
+
+
+class PlanFound(_Crossing):
+    """What a run is told when it looks up its plan."""
+
+    plan: Plan
+    external_storage: bool = False
+    """Whether the data converter keeps large values outside: then no size needs to be refused."""
 
 
 def activity_id_of(asked: ActivityCall) -> str:

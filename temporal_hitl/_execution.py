@@ -6,24 +6,41 @@ Owns when a run continues as new, and what it then takes along. Knows nothing of
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from pydantic import TypeAdapter
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
+from temporal_hitl._budget import Budget
 from temporal_hitl._caller import Caller, StepFailed
+from temporal_hitl._calls import PlanFound
+from temporal_hitl._given import Given
 from temporal_hitl._interpreter import Interpreter, RunCancelled
+from temporal_hitl._ledger import RECORDS_KEPT
 from temporal_hitl._progress import Carried, Progress
 from temporal_hitl._scope import State
-from temporal_hitl._sizes import LIMIT, fitting, size_of
+from temporal_hitl._sizes import LIMIT, brief, first, size_of, whole
 from temporal_hitl.events import AnyEvent
-from temporal_hitl.plan import Plan, plan_activity
-from temporal_hitl.run import RunOptions, RunStatus, StepOutput, WorkflowRunOutput, one_result
+from temporal_hitl.plan import plan_activity
+from temporal_hitl.run import (
+    Omitted,
+    RunOptions,
+    RunStatus,
+    StepOutput,
+    WorkflowRunOutput,
+    one_result,
+)
 from temporal_hitl.workflow import Gate
 
 HOLD = 15_000
 """History events from which on branches start nothing new until the run has continued as new."""
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+PATIENCE = 1_000
+"""History events after which a run that held too much to continue as new tries again."""
 
 
 class Execution:
@@ -34,8 +51,8 @@ class Execution:
         self._gate = gate
         self._input = run_input
         self._options = options
-        self._plan = None if before is None else before.plan
-        self._state = State(dict(options.session_state)) if before is None else before.state
+        self._found = None if before is None else before.found
+        self._state = State(written=options.session_state) if before is None else before.state
         self._progress = Progress() if before is None else before.progress
         self._events: list[AnyEvent] = [] if before is None else before.events
         self._started_at = workflow.info().workflow_start_time
@@ -43,21 +60,21 @@ class Execution:
             self._started_at = before.started_at
             gate.load(before.gate)
         self._results: list[StepOutput] = []
-        self._too_large = False
+        self._next_try = 0
         self._caller = Caller(gate.blocked, gate.unblocked, self._hold)
-        self._walker = Interpreter(gate, self._caller, options, self._progress, self._events)
+        self._walker: Interpreter | None = None
 
     async def run(self) -> dict[str, Any]:
         """Walk the plan to its end, and return the run's output as JSON data."""
-        self._plan = plan = self._plan or await _find_plan()
-        walk = asyncio.create_task(self._walker.walk(plan, self._input, self._state, self._results))
+        self._found = found = self._found or await _find_plan()
+        walk = asyncio.create_task(self._walk(found))
         try:
-            await self._until_done_or_quiet(walk, plan)
+            await self._until_done_or_quiet(walk, found)
             await walk
         except RunCancelled as cancelled:
-            return fitting(self.output(RunStatus.cancelled, str(cancelled)))
+            return self._end(RunStatus.cancelled, str(cancelled))
         except StepFailed as failed:
-            told = fitting(self.output(RunStatus.error, str(failed), failed.kind))
+            told = self._end(RunStatus.error, str(failed), failed.kind)
             raise ApplicationError(
                 str(failed), told, type=failed.kind, non_retryable=True
             ) from None
@@ -65,19 +82,44 @@ class Execution:
             walk.cancel()
             await asyncio.gather(walk, return_exceptions=True)
             raise
-        return fitting(self.output(RunStatus.completed))
+        return self._end(RunStatus.completed)
 
-    async def _until_done_or_quiet(self, walk: asyncio.Task[None], plan: Plan) -> None:
+    async def _walk(self, found: PlanFound) -> None:
+        budget = self._budget(found)
+        if not workflow.info().continued_run_id:
+            budget.allow(found.plan.name)
+        self._walker = Interpreter(
+            self._gate, self._caller, budget, self._options, self._progress, self._events
+        )
+        await self._walker.walk(found.plan, self._input, self._state, self._results)
+
+    def _end(self, *how: Any) -> dict[str, Any]:
+        output = self.output(*how)
+        assert self._found is not None, "a walk has a plan"
+        return output.model_dump(mode="json") if self._found.external_storage else whole(output)
+
+    def _budget(self, found: PlanFound) -> Budget:
+        # The session state that it was started with is the state's now.
+        self._options = self._options.model_copy(update={"session_state": {}})
+        started_with = [found.plan, self._options]
+        given = size_of(self._input) + sum(size_of(e.model_dump(mode="json")) for e in started_with)
+        return Budget(
+            self._gate, self._progress, self._state, given, unlimited=found.external_storage
+        )
+
+    async def _until_done_or_quiet(self, walk: asyncio.Task[None], found: PlanFound) -> None:
         while not walk.done():
             await workflow.wait_condition(lambda: walk.done() or self._is_quiet())
             if not walk.done():
-                self._continue_as_new(plan)
+                self._continue_as_new(found)
 
     # A new execution: only at an instant when nothing but gates and timers is pending, as it would
     # cancel running activities, and lose handlers that have not finished.
 
     def _is_due(self) -> bool:
-        return workflow.info().is_continue_as_new_suggested() and not self._too_large
+        info = workflow.info()
+        tries = info.get_current_history_length() >= self._next_try
+        return info.is_continue_as_new_suggested() and tries
 
     def _is_quiet(self) -> bool:
         return self._is_due() and not self._caller.running and workflow.all_handlers_finished()
@@ -88,27 +130,44 @@ class Execution:
         if self._is_due() and (not self._caller.running or events >= HOLD):
             await workflow.wait_condition(lambda: not self._is_due())
 
-    def _continue_as_new(self, plan: Plan) -> None:
-        carried = Carried(
-            plan=plan,
-            progress=self._progress,
-            state=self._state,
-            events=self._events,
-            started_at=self._started_at,
-            gate=self._gate.state(needed=self._progress.asked.values()),
-        ).model_dump(mode="json")
-        size = size_of(carried)
-        if size > LIMIT:
-            self._too_large = True
+    def _continue_as_new(self, found: PlanFound) -> None:
+        def fits(data: dict[str, Any]) -> bool:
+            return found.external_storage or size_of(data) <= LIMIT
+
+        # All that later steps need is within the budget; of the rest, as much as there is room for.
+        carried = next(
+            (
+                data
+                for kept in (RECORDS_KEPT, RECORDS_KEPT // 10, 0)
+                if fits(data := self._carried(found, kept))
+            ),
+            None,
+        )
+        if carried is None:
+            self._next_try = workflow.info().get_current_history_length() + PATIENCE
             self._gate.note(
-                f"carries {size:,} bytes, too many to continue as a new execution ({LIMIT:,});"
-                " the server ends a run at 51,200 events"
+                "holds too much to continue as a new execution, and tries again later; the server"
+                " ends a run at 51,200 events or 50 MB"
             )
             return
         options = self._options.model_dump(mode="json")
         workflow.continue_as_new(args=[self._input, options, carried])
 
+    def _carried(self, found: PlanFound, records: int) -> dict[str, Any]:
+        return Carried(
+            found=found,
+            progress=self._progress,
+            state=self._state,
+            events=self._events[-records:] if records else [],
+            started_at=self._started_at,
+            gate=self._gate.state(needed=self._progress.asked.values(), records=records),
+        ).model_dump(mode="json")
+
     # How the run stands
+
+    def shown(self) -> dict[str, Any]:
+        """Return the run as it stands as JSON data, without what is large."""
+        return brief(self.output())
 
     def output(
         self,
@@ -143,16 +202,24 @@ class Execution:
             started_at=self._started_at,
         )
 
-    def step_outputs(self, activity_id: str, start: int) -> dict[str, Any]:
-        """Return a page of the outputs that a call on its way may name, from number `start` on."""
-        return self._walker.step_outputs(activity_id, start)
+    def given(self, activity_id: str) -> Given:
+        """Return what a call on its way may see."""
+        assert self._walker is not None, "only a walk makes calls"
+        return self._walker.given(activity_id)
 
-    def step_input(self, activity_id: str, part: str) -> Any:
-        """Return what was left out of the input of a call on its way."""
-        return self._walker.step_input(activity_id, part)
+    def parts(self, wanted: Sequence[Omitted]) -> list[Any]:
+        """Return the first of the parts `wanted` of how the run stands: one, and what else fits."""
+        output = self.output()
+        contents = {each.path: each.content for each in output.walk()}
+        values = [
+            getattr(output, each.part) if each.path is None else contents.get(each.path)
+            for each in wanted
+            if each.part in WorkflowRunOutput.model_fields or each.path is not None
+        ]
+        return first(_JSON.dump_python(values, mode="json"))
 
 
-async def _find_plan() -> Plan:
+async def _find_plan() -> PlanFound:
     try:
         found = await workflow.execute_local_activity(
             plan_activity(workflow.info().workflow_type),
@@ -163,4 +230,4 @@ async def _find_plan() -> Plan:
         if isinstance(error.cause, ApplicationError):
             raise error.cause from None  # A retired pipeline says so.
         raise
-    return Plan.model_validate(found)
+    return PlanFound.from_wire(found)

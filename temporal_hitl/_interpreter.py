@@ -14,11 +14,13 @@ from typing import Any
 
 from temporalio import workflow
 
-from temporal_hitl._caller import TOO_LARGE, Caller, StepFailed, too_large
-from temporal_hitl._calls import ActivityCall, ActivityResult, Role, activity_id_of
+from temporal_hitl._budget import Budget
+from temporal_hitl._caller import Caller, StepFailed
+from temporal_hitl._calls import ActivityResult, Role, activity_id_of
+from temporal_hitl._given import Given
 from temporal_hitl._progress import LoopProgress, Progress
 from temporal_hitl._scope import Scope, State, container_output
-from temporal_hitl._sizes import FAR, LIMIT, page, recent, size_of
+from temporal_hitl._sizes import size_of
 from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChanged, StateConflict
 from temporal_hitl.plan import (
     AnyPlan,
@@ -33,12 +35,7 @@ from temporal_hitl.plan import (
 )
 from temporal_hitl.requirements import Confirmation, ResolutionRecord
 from temporal_hitl.review import OnError, OnReject, OnTimeout
-from temporal_hitl.run import (
-    RunOptions,
-    StepInput,
-    StepOutput,
-    one_result,
-)
+from temporal_hitl.run import RunOptions, StepOutput, one_result
 from temporal_hitl.workflow import Deadline, Gate
 
 EVENTS_KEPT = 200
@@ -57,16 +54,18 @@ class Interpreter:
         self,
         gate: Gate,
         caller: Caller,
+        budget: Budget,
         options: RunOptions,
         progress: Progress,
         events: list[AnyEvent],
     ) -> None:
         self._gate = gate
         self._caller = caller
+        self._budget = budget
         self._options = options
         self._progress = progress
         self._events = events
-        self._visible: dict[str, Scope] = {}
+        self._given: dict[str, Given] = {}
 
     async def walk(
         self, plan: Plan, run_input: Any, state: State, results: list[StepOutput]
@@ -79,14 +78,9 @@ class Interpreter:
         """
         await self._walk_all(plan.children, Scope("", run_input, state), results)
 
-    def step_outputs(self, activity_id: str, start: int) -> dict[str, Any]:
-        """Return a page of the outputs that a call on its way may name, from number `start` on."""
-        return page(self._visible[activity_id].outputs, start)
-
-    def step_input(self, activity_id: str, part: str) -> Any:
-        """Return what was left out of the input of a call on its way."""
-        scope = self._visible[activity_id]
-        return scope.input if part == "input" else scope.previous
+    def given(self, activity_id: str) -> Given:
+        """Return what a call on its way may see."""
+        return self._given[activity_id]
 
     # One method per node kind. Each returns the node's output, or None where it was left out.
 
@@ -175,8 +169,11 @@ class Interpreter:
 
     async def _parallel(self, node: ParallelPlan, scope: Scope) -> StepOutput | None:
         branches = self._progress.branches.setdefault(
-            scope.path, {child.name: scope.state.branch() for child in node.children}
+            scope.path, {child.name: State() for child in node.children}
         )
+        start = scope.state.values
+        for state in branches.values():
+            state.start_from(start)
         walks = [
             self._walk(child, replace(scope, state=branches[child.name])) for child in node.children
         ]
@@ -197,17 +194,14 @@ class Interpreter:
         return container_output(node, scope, "Condition", await self._walk_all(branch, scope))
 
     async def _loop(self, node: LoopPlan, scope: Scope) -> StepOutput | None:
-        stand = self._progress.loops.setdefault(
-            scope.path, LoopProgress(input=scope.input, previous=scope.previous)
-        )
+        stand = self._progress.loops.setdefault(scope.path, LoopProgress())
         while True:
             inside = replace(
-                scope,
-                path=f"{scope.path}.{stand.iteration}",
-                iteration=stand.iteration,
-                input=stand.input,
-                previous=stand.previous,
+                scope, path=f"{scope.path}.{stand.iteration}", iteration=stand.iteration
             )
+            if node.forward_iteration_output and stand.iteration > 1:
+                forwarded = one_result(stand.outputs)
+                inside = replace(inside, input=forwarded, previous=forwarded)
             latest = await self._walk_all(node.children, inside)
             # Only the last iteration that gave something is kept.
             outputs = latest or stand.outputs
@@ -219,8 +213,6 @@ class Interpreter:
                 return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
             self._progress.fold(scope.path)
             stand.iteration, stand.outputs = stand.iteration + 1, outputs
-            if node.forward_iteration_output:
-                stand.input = stand.previous = one_result(outputs)
 
     async def _loop_ends(self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]) -> bool:
         if scope.iteration == node.max_iterations or any(each.stop for each in outputs):
@@ -262,45 +254,20 @@ class Interpreter:
         scope: Scope,
         outputs: Sequence[StepOutput] = (),
     ) -> ActivityResult:
-        asked = ActivityCall(
-            role=role,
-            path=scope.path,
-            name=node.name,
-            session_state=scope.state.values,
-            session_id=self._options.session_id or workflow.info().workflow_id,
-            user_id=self._options.user_id,
-            outputs=list(outputs),
-            **self._given(scope),
-        )
+        self._budget.allow(scope.path)
+        session_id = self._options.session_id or workflow.info().workflow_id
+        given = Given(scope, self._options, outputs)
+        asked = given.call(role, node, session_id, self._options.user_id)
         key = activity_id_of(asked)
-        self._visible[key] = scope
+        self._given[key] = given
         try:
             result = await self._caller.call(call, asked)
         finally:
-            del self._visible[key]
+            del self._given[key]
         self._check_source(call, result, scope)
+        self._budget.allow(scope.path, _size_of(result))
         scope.state.apply(result.state_changes, result.state_removed)
         return result
-
-    def _given(self, scope: Scope) -> dict[str, Any]:
-        """Return what a call is given of its scope: in full where small, else to be fetched."""
-        inline = recent(scope.outputs)
-        parts = {"input": scope.input, "previous_step_content": scope.previous}
-        sizes = {part: size_of(value) for part, value in parts.items()}
-        if (largest := max(sizes.values())) > LIMIT:
-            raise StepFailed(scope.path, TOO_LARGE, too_large(largest))
-        near = {part: value for part, value in parts.items() if sizes[part] <= FAR}
-        step_input = StepInput(
-            **near,
-            previous_step_outputs=inline,
-            additional_data=self._options.additional_data,
-            iteration=scope.iteration,
-        )
-        return {
-            "step_input": step_input,
-            "more_outputs": len(inline) < len(scope.outputs),
-            "left_out": [part for part in parts if part not in near],
-        }
 
     def _check_source(self, call: Call, result: ActivityResult, scope: Scope) -> None:
         if result.digest == call.digest:
@@ -356,6 +323,11 @@ async def _together(tasks: list[asyncio.Task[StepOutput | None]]) -> list[StepOu
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def _size_of(result: ActivityResult) -> int:
+    output = 0 if result.output is None else result.output.encoded_size
+    return output + size_of(result.state_changes)
 
 
 def _choose(node: RouterPlan, scope: Scope, names: Any) -> list[AnyPlan]:

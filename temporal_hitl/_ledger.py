@@ -81,20 +81,27 @@ class Ledger:
         self._forms: dict[str, Form] = {}
         self._rounds: dict[str, int] = {}
         self._decisions: dict[str, str] = {}
+        self._sizes: dict[str, int] = {}
+
+    @property
+    def size(self) -> int:
+        """How many bytes the open requirements have as JSON."""
+        return sum(self._sizes.values())
 
     def load(self, state: GateState) -> None:
         """Go on where an earlier execution stopped."""
         self.open |= {each.id: each for each in state.open}
+        self._sizes |= {each.id: _size_of(each) for each in state.open}
         self.records |= {each.requirement_id: each for each in state.records}
         self.refusals += state.refusals
         self._forms |= {each.id: form_for(each) for each in state.open}
         self._rounds |= state.rounds
         self._decisions |= state.decisions
 
-    def state(self, needed: Collection[str] = ()) -> GateState:
-        """Return all that is open, the records `needed`, and the latest of the others."""
-        latest = set(list(self.records)[-RECORDS_KEPT:]) | set(needed)
-        records = [record for key, record in self.records.items() if key in latest]
+    def state(self, needed: Collection[str] = (), latest: int = RECORDS_KEPT) -> GateState:
+        """Return all that is open, the records `needed`, and the `latest` of the others."""
+        wanted = set(list(self.records)[-latest:] if latest else []) | set(needed)
+        records = [record for key, record in self.records.items() if key in wanted]
         kept = {each.requirement_id for each in records}
         here = {each.path for each in [*records, *self.open.values()]}
         return GateState(
@@ -113,6 +120,7 @@ class Ledger:
     def ask(self, requirement: AnyRequirement, form: Form = None) -> None:
         """Open `requirement`; `form` checks the values of its answers."""
         self.open[requirement.id] = requirement
+        self._sizes[requirement.id] = _size_of(requirement)
         self._forms[requirement.id] = form
 
     def decide(self, data: Sequence[Any], door: Door, now: datetime) -> list[ResolutionRecord]:
@@ -209,7 +217,7 @@ class Ledger:
     def _close(self, asked: AnyRequirement, **decided: Any) -> ResolutionRecord:
         place = {"requirement_id": asked.id, "kind": asked.kind, "path": asked.path}
         record = ResolutionRecord(**place, **decided)
-        del self.open[asked.id], self._forms[asked.id]
+        del self.open[asked.id], self._forms[asked.id], self._sizes[asked.id]
         self.records[asked.id] = record
         return record
 
@@ -260,6 +268,10 @@ def _refuse_doubles(resolutions: Sequence[AnyResolution]) -> None:
     for key in keys:
         if keys.count(key) > 1:
             raise DecisionConflict(f"decision id {key!r} stands for two decisions in one call")
+
+
+def _size_of(requirement: AnyRequirement) -> int:
+    return len(requirement.model_dump_json().encode())
 
 
 def _is_late(asked: AnyRequirement, resolution: AnyResolution, now: datetime) -> bool:

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from temporal_hitl._calls import PlanFound
 from temporal_hitl._ledger import GateState
 from temporal_hitl._scope import State
 from temporal_hitl.events import AnyEvent
-from temporal_hitl.plan import Plan
 from temporal_hitl.run import StepOutput
 
 
@@ -24,13 +24,16 @@ class _Kept(BaseModel):
 
 
 class LoopProgress(_Kept):
-    """Which iteration a Loop is in, and what that started from."""
+    """Which iteration a Loop is in, and what the one before gave."""
 
     iteration: int = 1
     outputs: list[StepOutput] = []
     """Of the last iteration that gave any."""
-    input: Any = None
-    previous: Any = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has as JSON, about."""
+        return sum(output.encoded_size for output in self.outputs)
 
 
 class Progress(_Kept):
@@ -45,6 +48,14 @@ class Progress(_Kept):
     """The session state of each branch of a Parallel, by the branch's name."""
     asked: dict[str, str] = {}
     """The requirement that was opened for a node."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has as JSON, about: names and numbers are not counted."""
+        done = sum(output.encoded_size for output in self.done.values() if output is not None)
+        loops = sum(each.size for each in self.loops.values())
+        branches = [state for each in self.branches.values() for state in each.values()]
+        return done + loops + sum(state.size for state in branches)
 
     def finish(self, path: str, output: StepOutput | None) -> None:
         """Keep a node's output, and nothing else of it."""
@@ -68,7 +79,7 @@ class Progress(_Kept):
 class Carried(_Kept):
     """All that a run takes along when it continues as a new execution."""
 
-    plan: Plan
+    found: PlanFound
     progress: Progress
     state: State
     events: list[AnyEvent] = []

@@ -6,6 +6,7 @@ Owns the translation of Temporal's answers and errors into ours. Knows nothing o
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from typing import Any, cast
 
@@ -86,8 +87,35 @@ class Reach:
             f" temporal workflow describe --workflow-id {run_id}"
         )
 
+    async def whole(self, output: WorkflowRunOutput) -> WorkflowRunOutput:
+        """Return `output` with what was too large to stand in it, as far as that can be had.
+
+        What cannot, as no worker answers or as it is there no more, stays named in `omitted`.
+        """
+        if not output.omitted:
+            return output
+        values = await self._parts(output)
+        there = list(zip(output.omitted, values, strict=False))
+        data = output.model_dump() | {each.part: value for each, value in there if not each.path}
+        data["omitted"] = output.omitted[len(values) :]
+        whole = WorkflowRunOutput.model_validate(data)
+        contents = {each.path: value for each, value in there if each.path}
+        for step in whole.walk():
+            if step.path in contents:
+                step.content = contents[step.path]
+        return whole
+
+    async def _parts(self, output: WorkflowRunOutput) -> list[Any]:
+        run = self._client.get_workflow_handle(output.run_id, run_id=output.execution_id)
+        wanted = [each.model_dump(mode="json") for each in output.omitted]
+        values = list[Any]()
+        with contextlib.suppress(RPCError, WorkflowQueryFailedError):
+            while rest := wanted[len(values) :]:
+                values += await run.query("run_parts", rest, rpc_timeout=PATIENCE)
+        return values
+
     async def state(self, run_id: str) -> WorkflowRunOutput:
-        """Return the run as it stands now, or as it ended."""
+        """Return the run as it stands now, or as it ended; what is large may be left out."""
         described = await self.describe(run_id)
         if described.status is WorkflowExecutionStatus.RUNNING:
             return await self._running(described)

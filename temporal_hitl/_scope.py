@@ -7,42 +7,64 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import BaseModel, PrivateAttr
+
+from temporal_hitl._sizes import size_of
 from temporal_hitl.plan import AnyPlan
 from temporal_hitl.run import StepOutput, one_result
 
 
-@dataclass
-class State:
-    """The session state along one branch, and which keys were written there, removals included."""
+class State(BaseModel):
+    """The session state along one branch: what it started from, and what was written since.
 
-    values: dict[str, Any]
-    written: dict[str, str] = field(default_factory=dict[str, str])
-    """The JSON of what each key was given last; empty where it was removed."""
+    As data it is what was written alone: the branches of a Parallel start from one state, which
+    its run keeps once.
+    """
+
+    written: dict[str, Any] = {}
+    removed: list[str] = []
+    """Keys of what it started from that are gone."""
+
+    _start: Mapping[str, Any] = PrivateAttr(default_factory=dict[str, Any])
+    _size: int | None = PrivateAttr(default=None)
+
+    def start_from(self, values: Mapping[str, Any]) -> None:
+        """Stand on `values`, which nobody changes while this is used."""
+        self._start = values
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The state as a step sees it, in a dict of its own."""
+        kept = {key: value for key, value in self._start.items() if key not in self.removed}
+        return kept | self.written
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has as data; counted once per change."""
+        if self._size is None:
+            self._size = size_of(self.written) + size_of(self.removed)
+        return self._size
 
     def apply(self, changes: Mapping[str, Any], removed: Sequence[str]) -> None:
         """Take over what a step changed."""
-        for key, value in changes.items():
-            self.values[key] = value
-            self.written[key] = json.dumps(value, sort_keys=True)
+        self._size = None
+        self.written |= changes
+        self.removed = [key for key in self.removed if key not in changes]
         for key in removed:
-            self.values.pop(key, None)
-            self.written[key] = ""
-
-    def branch(self) -> State:
-        """Return a copy for one branch of a Parallel, in which nothing is written yet."""
-        return State(dict(self.values))
+            self.written.pop(key, None)
+            if key in self._start and key not in self.removed:
+                self.removed.append(key)
 
     def merge(self, branches: Mapping[str, State]) -> list[tuple[str, str]]:
         """Take over what the branches wrote; return each key in conflict and whose value won."""
         conflicts: list[tuple[str, str]] = []
-        seen: dict[str, str] = {}
+        seen: dict[str, str | None] = {}
         for name, branch in branches.items():
-            conflicts += [
-                (key, name) for key, told in branch.written.items() if seen.get(key, told) != told
-            ]
-            seen |= branch.written
-            changes = {key: branch.values[key] for key, told in branch.written.items() if told}
-            self.apply(changes, [key for key, told in branch.written.items() if not told])
+            told: dict[str, str | None] = dict.fromkeys(branch.removed)
+            told |= {key: json.dumps(each, sort_keys=True) for key, each in branch.written.items()}
+            conflicts += [(key, name) for key, text in told.items() if seen.get(key, text) != text]
+            seen |= told
+            self.apply(branch.written, branch.removed)
         return conflicts
 
 

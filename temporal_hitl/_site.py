@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
@@ -166,7 +165,7 @@ async def _open(configured: Any, place: Any, task_queue: str) -> Site:
     server = _servers[place]
     address = server.address
     client = await Client.connect(
-        address.target, namespace=address.namespace, data_converter=pydantic_data_converter
+        address.target, namespace=address.namespace, data_converter=server.data_converter
     )
     site = Site(HitlClient(client, task_queue=task_queue), server)
     atexit.register(_leave, site)

@@ -13,9 +13,8 @@ from temporalio import workflow
 
 from temporal_hitl._doors import as_failure
 from temporal_hitl._execution import Execution
-from temporal_hitl._sizes import fitting
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.run import RunOptions, run_options
+from temporal_hitl.run import Omitted, RunOptions, run_options
 from temporal_hitl.workflow import Gate
 
 CLASS = "Pipeline"
@@ -51,15 +50,24 @@ def workflow_type(name: str) -> type:
 
 def _queries() -> dict[str, Any]:
     def run_output(self: Any, *_: Any) -> dict[str, Any]:
-        return fitting(self.execution.output())
+        return self.execution.shown()
 
-    def step_outputs(self: Any, activity_id: str, start: int) -> dict[str, Any]:
-        return self.execution.step_outputs(activity_id, start)
+    def run_parts(self: Any, wanted: list[Any]) -> list[Any]:
+        return self.execution.parts([Omitted.model_validate(each) for each in wanted])
 
-    def step_input(self: Any, activity_id: str, part: str) -> Any:
-        return self.execution.step_input(activity_id, part)
+    def step_input(self: Any, activity_id: str) -> dict[str, Any]:
+        return self.execution.given(activity_id).rest()
 
-    told = {run_output: "The state of the run.", step_outputs: OURS, step_input: OURS}
+    def step_outputs(self: Any, activity_id: str, names: list[str] | None = None) -> Any:
+        given = self.execution.given(activity_id)
+        return given.index() if names is None else given.outputs(names)
+
+    told = {
+        run_output: "The state of the run.",
+        run_parts: "The first of what stands in `omitted` of `run_output`, given a list of it.",
+        step_input: OURS,
+        step_outputs: OURS,
+    }
     return {
         query.__name__: workflow.query(description=text)(_owned(query))
         for query, text in told.items()

@@ -166,7 +166,7 @@ class HitlClient:
             RunNotFound: there is none of that id.
             NoWorker: it runs, and no worker answers for it.
         """
-        return await self._reach.state(run_id)
+        return await self._reach.whole(await self._reach.state(run_id))
 
     async def wait(
         self, run_id: str, *, seen: Collection[str] = (), timeout: float | None = None
@@ -180,7 +180,7 @@ class HitlClient:
         async with asyncio.timeout(timeout):
             async for output in self._changes(run_id):
                 if output.has_ended or (output.requirements and not output.running):
-                    return output
+                    return await self._reach.whole(output)
                 if {each.id for each in output.requirements} - set(seen):
                     await asyncio.sleep(SETTLE)
                     return await self.get(run_id)
@@ -196,7 +196,7 @@ class HitlClient:
         goes_on = True
         while goes_on:
             described = await self._reach.describe(run_id)
-            output = await self.get(run_id)
+            output = await self._reach.state(run_id)
             yield output
             # This execution's history, and where it continues as a new one, that one's.
             execution = self.client.get_workflow_handle(run_id, run_id=described.run_id)
@@ -205,7 +205,7 @@ class HitlClient:
                 goes_on = event.event_type == _GOES_ON
                 telling = _CLOSED | _ASKED | (_MOVED if output.requirements else _NONE)
                 if event.event_id > described.history_length and event.event_type in telling:
-                    output = await self.get(run_id)
+                    output = await self._reach.state(run_id)
                     yield output
 
     async def requirements(self, run_id: str, *, resolved: bool = False) -> RunRequirements:

@@ -25,8 +25,9 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import Worker, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from temporal_hitl._activities import BEAT, Line, activities_of
+from temporal_hitl._activities import BEAT, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
+from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
 from temporal_hitl._threads import DaemonThreads
 from temporal_hitl._workflow_types import workflow_type

@@ -27,6 +27,7 @@ from temporal_hitl.requirements import (
 )
 
 __all__ = [
+    "Omitted",
     "RunOptions",
     "RunStatus",
     "StepInput",
@@ -226,6 +227,21 @@ class StepRequirement:
         return f"<StepRequirement {self.id} {state}: {self.confirmation_message!r}>"
 
 
+class Omitted(_Shape):
+    """One part of a run's output that is not in it, as Temporal's values are limited."""
+
+    part: str
+    """The field of the run's output; `step_content` is the content of one step's."""
+    path: str | None = None
+    """The path of the step."""
+    bytes: int
+    """How large it is, as JSON."""
+
+    def __str__(self) -> str:
+        where = self.part if self.path is None else f"{self.part} of {self.path}"
+        return f"{where}: {self.bytes:,} bytes"
+
+
 class WorkflowRunOutput(_Shape):
     """A run as it stands: what it produced, what it waits for, and who decided what (seed 002)."""
 
@@ -262,8 +278,8 @@ class WorkflowRunOutput(_Shape):
     error_type: str | None = None
     """Which exception it failed with, by its qualified name: `builtins.ValueError`."""
     started_at: datetime | None = None
-    omitted: list[str] = []
-    """What was left out here because the whole was too large for Temporal, and its size."""
+    omitted: list[Omitted] = []
+    """What is too large to be told here, and could not be had by itself."""
 
     _drafts: dict[str, StepRequirement] = PrivateAttr(default_factory=dict[str, StepRequirement])
 
@@ -282,12 +298,15 @@ class WorkflowRunOutput(_Shape):
         """Whether nothing can happen in this run any more."""
         return self.status not in (RunStatus.running, RunStatus.paused, RunStatus.blocked)
 
+    def walk(self) -> Iterator[StepOutput]:
+        """Yield every step's output, outer ones before those below them."""
+        for output in (*self.step_results, *self.inner_results):
+            yield from output.walk()
+
     @property
     def failed_steps(self) -> list[StepOutput]:
         """Steps that failed while the run went on."""
-        results = [*self.step_results, *self.inner_results]
-        every = (each for output in results for each in output.walk())
-        return [each for each in every if not each.success and not each.steps]
+        return [each for each in self.walk() if not each.success and not each.steps]
 
     @property
     def steps_requiring_confirmation(self) -> list[StepRequirement]:

@@ -41,7 +41,7 @@ from temporal_hitl import _details
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum
 from temporal_hitl._attributes import BLOCKED, HITL_STATUS, HITL_TAGS, PENDING
 from temporal_hitl._doors import Doors, as_failure
-from temporal_hitl._ledger import GateState, Ledger
+from temporal_hitl._ledger import RECORDS_KEPT, GateState, Ledger
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.requirements import (
     AnyRequirement,
@@ -222,12 +222,19 @@ class Gate:
             self._changed()
             self._publish()  # The run may end with this: see `_let_go`.
 
-    def state(self, needed: Collection[str] = ()) -> GateState:
-        """Return the gate as data, for the next execution; `needed` are records to keep anyway."""
+    @property
+    def size(self) -> int:
+        """How many bytes the open requirements have."""
+        return self._ledger.size
+
+    def state(self, needed: Collection[str] = (), records: int = RECORDS_KEPT) -> GateState:
+        """Return the gate as data for the next execution, with the latest `records` and those
+        `needed`.
+        """
         status, tags = self._written
         kept = {"base_tags": self._base_tags, "status": status, "tags": tags}
         kept |= {"notes": self._notes[-NOTES_KEPT:], "blocked": self._blocked_memo}
-        return self._ledger.state(needed).model_copy(update=kept)
+        return self._ledger.state(needed, records).model_copy(update=kept)
 
     def load(self, state: GateState) -> None:
         """Go on where an earlier execution stopped: what is open stays open, under its deadline."""

@@ -5,6 +5,7 @@ end.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import shutil
@@ -19,12 +20,13 @@ from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter, ExternalStorage
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
 from temporal_hitl import HitlClient, HitlPlugin, RunOptions, SqliteDb, WorkflowRunOutput
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
-from temporal_hitl.local import serve
+from temporal_hitl.local import FolderStorage, serve
 from temporal_hitl.primitives import Definition
 
 WAIT = 20.0
@@ -93,16 +95,23 @@ async def serving(
 async def embedded_client(db: SqliteDb) -> AsyncIterator[HitlClient]:
     """Yield a client of the server that runs on a database file."""
     with serve(db.db_file) as server:
-        client = await Client.connect(server.address.target, data_converter=pydantic_data_converter)
+        client = await Client.connect(server.address.target, data_converter=server.data_converter)
         yield HitlClient(client)
 
 
 async def replays(
-    handle: WorkflowHandle[Any, Any], *definitions: Definition, workflows: Sequence[type] = ()
+    handle: WorkflowHandle[Any, Any],
+    *definitions: Definition,
+    workflows: Sequence[type] = (),
+    converter: DataConverter = pydantic_data_converter,
 ) -> None:
     """Assert that the run's history replays on fresh classes."""
     history = await handle.fetch_history()
-    replayer = Replayer(workflows=workflows, plugins=[HitlPlugin(workflows=definitions)])
+    replayer = Replayer(
+        workflows=workflows,
+        plugins=[HitlPlugin(workflows=definitions)],
+        data_converter=converter,
+    )
     await replayer.replay_workflow(history)
 
 
@@ -117,11 +126,16 @@ async def executions(env: WorkflowEnvironment, run: str) -> list[WorkflowHandle[
     return [env.client.get_workflow_handle(run, run_id=each.run_id) for each in await until(listed)]
 
 
-async def replay_all(env: WorkflowEnvironment, run: str, *definitions: Definition) -> int:
+async def replay_all(
+    env: WorkflowEnvironment,
+    run: str,
+    *definitions: Definition,
+    converter: DataConverter = pydantic_data_converter,
+) -> int:
     """Assert that every execution of a run replays, and return how many there were."""
     handles = await executions(env, run)
     for handle in handles:
-        await replays(handle, *definitions)
+        await replays(handle, *definitions, converter=converter)
     return len(handles)
 
 
@@ -145,6 +159,16 @@ async def paused(client: HitlClient, run_id: str) -> WorkflowRunOutput:
     output = await client.wait(run_id, timeout=WAIT)
     assert output.is_paused, f"the run did not pause: {output.status} {output.error}"
     return output
+
+
+def boundless(client: Client, folder: Path) -> Client:
+    """Return `client` with an external storage in `folder`: values may have any size."""
+    config = client.config()
+    storage = ExternalStorage(drivers=[FolderStorage(folder)])
+    config["data_converter"] = dataclasses.replace(
+        config["data_converter"], external_storage=storage
+    )
+    return Client(**config)
 
 
 async def ended(client: HitlClient, run_id: str) -> WorkflowRunOutput:

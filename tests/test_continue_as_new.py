@@ -281,21 +281,54 @@ async def test_cancelled_after_it(short: WorkflowEnvironment) -> None:
     assert 1 < started
 
 
-async def test_too_much_to_take_along(short: WorkflowEnvironment) -> None:
-    """A run whose state is too large to continue as new goes on where it is, and says so."""
+async def test_what_is_refused_is_not_taken_along(short: WorkflowEnvironment) -> None:
+    """A step that would make its run hold too much fails, so that the run can continue as new."""
 
     def heavy() -> str:
-        return "h" * 900_000
+        return "h" * 600_000
 
     loop = Loop([Step("tick", tick)], name="work", max_iterations=30)
-    steps = [Step(f"heavy_{n}", heavy) for n in range(3)]
-    definition = Workflow("heavy", [*steps, Step("light", first), loop])
+    definition = Workflow("heavy", [Step("first", heavy), Step("second", heavy), loop])
     async with serving(short, definition) as client:
         run = await client.start(definition)
         output = await ended(client, run)
         started = await replay_all(short, run, definition)
 
-    assert (RunStatus.completed, 30, 1) == (output.status, output.content, started)
+    assert (RunStatus.completed, 30) == (output.status, output.content)
+    assert ["second"] == [each.step_name for each in output.failed_steps]
+    assert 1 < started
+
+
+async def test_answers_too_large_to_take_along(short: WorkflowEnvironment) -> None:
+    """While large answers are needed a run stays in its execution and says so, and loses none."""
+    executed.clear()
+    release = asyncio.Event()
+
+    async def wait() -> str:
+        await release.wait()
+        return "done"
+
+    gates = [Step(f"g{n}", wait, requires_confirmation=True) for n in range(5)]
+    last = Step("last", first, requires_confirmation=True)
+    loop = Loop([Step("tick", tick)], name="work", max_iterations=25)
+    definition = Workflow("comments", [Parallel(*gates, name="all"), loop, last])
+    async with serving(short, definition) as client:
+        run = await client.start(definition)
+        await until(lambda: asked_of(client, run))
+        for number in range(5):
+            answer = Confirm(requirement_id=f"all.g{number}", comment="c" * 450_000)
+            await client.resolve(run, answer)
+        await client.handle(run).signal("confirm", "nobody")
+        release.set()
+        waiting = await paused(client, run)
+        await client.resolve(run, Confirm(requirement_id="last"))
+        output = await ended(client, run)
+        started = await replay_all(short, run, definition)
+
+    assert ["last"] == [each.id for each in waiting.requirements]
+    assert RunStatus.completed is output.status
+    assert 25 == len([each for each in executed if "tick" in each])
+    assert 1 < started
 
 
 async def test_a_user_cannot_bring_state(env: WorkflowEnvironment) -> None:

@@ -275,7 +275,7 @@ async def test_the_plan_is_in_the_runs_history(env: WorkflowEnvironment) -> None
     recorded = marker.details["result"].payloads[0].data
 
     assert "marker_recorded_event_attributes" == told[own[0]]
-    assert pipeline.plan == Plan.model_validate(json.loads(recorded))
+    assert pipeline.plan == Plan.model_validate(json.loads(recorded)["plan"])
 
 
 async def test_a_run_walks_the_plan_that_it_recorded(env: WorkflowEnvironment) -> None:

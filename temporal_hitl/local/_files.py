@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -55,9 +56,11 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Files:
-    """Names the files of one database; a server in memory has a log alone."""
+    """Names the files of one database; a server in memory has a log and large values alone."""
 
     log: Path
+    values: Path
+    """The folder of the values that are too large for the server."""
     database: Path | None = None
     lock: Path | None = None
     record: Path | None = None
@@ -71,18 +74,24 @@ class Files:
                 " in the name of a file; use another name"
             )
         database.parent.mkdir(parents=True, exist_ok=True)
-        log, lock, record = (
+        log, values, lock, record = (
             database.with_name(f"{database.name}.{suffix}")
-            for suffix in ("log", "lock", "server.json")
+            for suffix in ("log", "values", "lock", "server.json")
         )
-        return cls(log, database, lock, record)
+        return cls(log, values, database, lock, record)
 
     @classmethod
     def in_memory(cls) -> Self:
-        """Name a temporary log, for a server without a database file."""
+        """Name a temporary log and folder, for a server without a database file."""
         descriptor, name = tempfile.mkstemp(prefix="temporal-hitl-", suffix=".log")
         os.close(descriptor)
-        return cls(Path(name))
+        return cls(Path(name), Path(name).with_suffix(".values"))
+
+    def forget(self) -> None:
+        """Delete what only a server in memory needed."""
+        if self.database is None:
+            self.log.unlink(missing_ok=True)
+            shutil.rmtree(self.values, ignore_errors=True)
 
     def __str__(self) -> str:
         return "memory" if self.database is None else str(self.database)

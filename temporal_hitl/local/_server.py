@@ -9,11 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
+from temporalio.converter import DataConverter
+
 from temporal_hitl.errors import ServerError
 from temporal_hitl.local._address import Address
 from temporal_hitl.local._files import Files
 from temporal_hitl.local._keeper import Keeper
 from temporal_hitl.local._process import HOST
+from temporal_hitl.local._storage import converter_with
 
 __all__ = ["DEFAULT_DB_FILE", "Server", "serve"]
 
@@ -72,6 +75,11 @@ class Server:
         return self._keeper.files.log
 
     @property
+    def data_converter(self) -> DataConverter:
+        """What a client of this server needs: values of any size, the large ones in a folder."""
+        return converter_with(self._keeper.files.values)
+
+    @property
     def failure(self) -> ServerError | None:
         """Why nothing keeps the server running any more, where that is so."""
         return self._keeper.failure
@@ -83,8 +91,7 @@ class Server:
             return
         atexit.unregister(self.close)
         self._keeper.close()
-        if self._keeper.files.database is None:
-            self.log_file.unlink(missing_ok=True)
+        self._keeper.files.forget()
 
     def __enter__(self) -> Self:
         return self

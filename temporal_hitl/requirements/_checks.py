@@ -18,6 +18,9 @@ from temporal_hitl.requirements._resolutions import (
     Select,
 )
 
+ANSWER = 500_000
+"""Bytes that a resolution may have: its run keeps it, and takes it along."""
+
 _RESOLUTION: TypeAdapter[AnyResolution] = TypeAdapter(AnyResolution)
 
 
@@ -27,9 +30,15 @@ def parse_resolution(data: Any) -> AnyResolution:
         example = '{"requirement_id": "...", "action": "confirm"}'
         raise MalformedResolution(f"{_short(data)} is not a resolution; write {example}")
     try:
-        return _RESOLUTION.validate_python(data)
+        resolution = _RESOLUTION.validate_python(data)
     except ValidationError as invalid:
         raise MalformedResolution("not a resolution: " + "; ".join(problems_of(invalid))) from None
+    if (size := len(resolution.model_dump_json().encode())) > ANSWER:
+        raise MalformedResolution(
+            f"this {resolution.action} has {size:,} bytes, and may have {ANSWER:,}: hand over what"
+            " is large by reference (a link, a key)"
+        )
+    return resolution
 
 
 def validate(

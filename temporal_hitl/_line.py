@@ -1,0 +1,101 @@
+"""The way from an activity back to its run: what did not travel with a call is fetched.
+
+Owns what a worker keeps of what it fetched. Knows nothing of how a function is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+
+from temporal_hitl._calls import ActivityCall, activity_id_of
+from temporal_hitl.run import StepInput, StepOutput
+
+PATIENCE = timedelta(seconds=30)
+"""How long an activity waits for its run to tell what it is given."""
+KEPT = 50_000_000
+"""Bytes of fetched outputs that a worker keeps for the steps that come."""
+
+
+class Line:
+    """The way from an activity back to its run; each worker that starts lays it."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, tuple[Client, asyncio.AbstractEventLoop]] = {}
+        self._kept = _Kept()
+
+    def connect(self, client: Client) -> None:
+        """Use `client`, on the loop that runs now, for the runs of its namespace."""
+        self._ends[client.namespace] = client, asyncio.get_running_loop()
+
+    def has_external_storage(self, info: activity.Info) -> bool:
+        """Return whether values of any size may cross."""
+        client, _ = self._ends[info.namespace]
+        return client.data_converter.external_storage is not None
+
+    async def complete(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
+        """Return `call` with all that it may name."""
+        if not call.more_outputs and not call.left_out:
+            return call
+        client, _ = self._ends[info.namespace]
+        run = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+        rest = dict[str, Any]()
+        if call.left_out:
+            rest |= await _ask(run, "step_input", activity_id_of(call))
+        if call.more_outputs:
+            rest["previous_step_outputs"] = await self._outputs(run, activity_id_of(call))
+        of_input = {name: rest.pop(name) for name in list(rest) if name in StepInput.model_fields}
+        step_input = StepInput.model_validate(dict(call.step_input) | of_input)
+        return ActivityCall.model_validate(dict(call) | rest | {"step_input": step_input})
+
+    def complete_in_thread(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
+        """Do the same, from a thread."""
+        if not call.more_outputs and not call.left_out:
+            return call
+        _, loop = self._ends[info.namespace]
+        return asyncio.run_coroutine_threadsafe(self.complete(call, info), loop).result()
+
+    async def _outputs(
+        self, run: WorkflowHandle[Any, Any], activity_id: str
+    ) -> dict[str, StepOutput]:
+        index: list[tuple[str, str]] = await _ask(run, "step_outputs", activity_id)
+        # One that later steps see does not change: a path names one output of an execution.
+        keys = {name: f"{run.run_id} {path}" for name, path in index}
+        there = {name: text for name in keys if (text := self._kept.get(keys[name])) is not None}
+        missing = [name for name in keys if name not in there]
+        while missing:
+            told = await _ask(run, "step_outputs", activity_id, missing)
+            for name, output in zip(missing, told, strict=False):
+                there[name] = text = StepOutput.model_validate(output).model_dump_json()
+                self._kept.put(keys[name], text)
+            missing = missing[len(told) :]
+        return {name: StepOutput.model_validate_json(there[name]) for name in keys}
+
+
+async def _ask(run: WorkflowHandle[Any, Any], query: str, *args: Any) -> Any:
+    return await run.query(query, args=args, rpc_timeout=PATIENCE)
+
+
+class _Kept:
+    """Texts by key, the latest used ones, within `KEPT` bytes."""
+
+    def __init__(self) -> None:
+        self._texts = OrderedDict[str, str]()
+        self._size = 0
+
+    def get(self, key: str) -> str | None:
+        if key in self._texts:
+            self._texts.move_to_end(key)
+        return self._texts.get(key)
+
+    def put(self, key: str, text: str) -> None:
+        self._size += len(text) - len(self._texts.pop(key, ""))
+        self._texts[key] = text
+        while self._size > KEPT:
+            _, oldest = self._texts.popitem(last=False)
+            self._size -= len(oldest)
