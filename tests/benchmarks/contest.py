@@ -37,7 +37,6 @@ RIVALS = {
 }
 
 
-
 def _load(step_input: StepInput) -> Any:
     return job.load(step_input.input)
 
@@ -50,16 +49,19 @@ def _save(step_input: StepInput) -> Any:
     return job.save(step_input.previous_step_content)
 
 
+def steps(**gate: Any) -> list[Step]:
+    """Return the job as steps, the second one with a gate where there is one."""
+    return [Step("load", _load), Step("redact", _redact, **gate), Step("save", _save)]
+
+
 def pipeline() -> Workflow:
     """Return the job as a pipeline."""
-    gated = Step(
-        "redact",
-        _redact,
+    gated = steps(
         requires_confirmation=True,
         confirmation_message="Redact the names?",
         hitl_timeout=by_hand.DEADLINE,
     )
-    return Workflow("release", [Step("load", _load), gated, Step("save", _save)])
+    return Workflow("release", gated)
 
 
 class Side(NamedTuple):

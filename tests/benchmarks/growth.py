@@ -44,6 +44,8 @@ class Grown:
     seconds: float
     bytes_by_event: dict[str, int]
     """Of the three kinds of event that took most."""
+    result_bytes: int
+    """Of the event that ends the run: with the outputs, those that fit or are stored elsewhere."""
 
     @property
     def ratio(self) -> float:
@@ -120,6 +122,7 @@ async def _grown(client: HitlClient, definition: Workflow) -> Grown:
         executions=len(found),
         seconds=round(seconds, 1),
         bytes_by_event=_by_event(found),
+        result_bytes=found[-1].events[-1].ByteSize(),
     )
 
 
