@@ -8,12 +8,29 @@ import sys
 from pathlib import Path
 
 import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.testing import WorkflowEnvironment
 
+from temporal_hitl import Loop, Step, Workflow
 from tests.benchmarks.__main__ import FIGURES
 from tests.benchmarks.figure import quartiles
+from tests.benchmarks.server import histories
+from tests.stage import ended, replay_all, serving
 
 ROOT = Path(__file__).parent.parent
-UNITS = ("ratio", "ratio", "events", "seconds")
+UNITS = {
+    "overhead_start_to_paused": "ratio",
+    "overhead_resolve_to_done": "ratio",
+    "events_per_pause": "events",
+    "growth_bytes_ratio": "ratio",
+    "growth_linearity": "ratio",
+    "loop_iteration_ms_last_over_first": "ratio",
+    "paused_run_kb": "kilobytes",
+    "list_100_ms": "milliseconds",
+    "throughput_ratio": "ratio",
+    "import_seconds": "seconds",
+}
 
 
 def bench(*args: str) -> subprocess.CompletedProcess[str]:
@@ -26,16 +43,44 @@ def bench(*args: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_figure_is_a_line_of_json() -> None:
     """Each figure is one line of JSON, in order, and standard output holds nothing else."""
-    ran = bench("--rounds", "1")
+    ran = bench("--rounds", "1", "--size", "20")
     assert ran.returncode == 0, ran.stderr
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    details = {each["figure"]: each["detail"] for each in lines}
 
-    assert list(zip(FIGURES, UNITS, strict=True)) == [
-        (each["figure"], each["unit"]) for each in lines
-    ]
+    assert tuple(UNITS) == FIGURES
+    assert list(UNITS.items()) == [(each["figure"], each["unit"]) for each in lines]
     assert all({"figure", "value", "unit", "detail"} == set(each) for each in lines)
     assert all(isinstance(each["value"], int | float) for each in lines)
-    assert lines[-1]["detail"]["frameworks_imported"] == []
+    assert details["import_seconds"]["frameworks_imported"] == []
+    # Each output stands in history as a result, and but the last as the input of the next step.
+    assert 39 * 10_000 < details["growth_bytes_ratio"]["run"]["bytes"]
+    assert [20, 40] == [each["steps"] for each in details["growth_linearity"]["runs"]]
+    assert 20 == details["loop_iteration_ms_last_over_first"]["iterations"]
+    assert 20 == details["paused_run_kb"]["runs"] == details["list_100_ms"]["rows"]
+    assert 20 == details["throughput_ratio"]["runs_per_turn"]
+
+
+async def test_a_history_is_that_of_all_executions(short: WorkflowEnvironment) -> None:
+    """What a run's history came to is counted over every execution that it continued as."""
+    loop = Loop([Step("strike", lambda _: "struck")], "turn", max_iterations=20)
+    definition = Workflow("long", [loop])
+    async with serving(short, definition) as client:
+        run = await client.start(definition)
+        await ended(client, run)
+        found = await histories(short.client, run)
+
+    steps = [each for history in found for each in history.events if is_scheduled(each)]
+    assert len(found) > 1
+    assert [f"turn.{number}.strike" for number in range(1, 21)] == [
+        each.activity_task_scheduled_event_attributes.activity_id for each in steps
+    ]
+    assert len(found) == await replay_all(short, run, definition)
+
+
+def is_scheduled(event: HistoryEvent) -> bool:
+    """Return whether the event schedules an activity."""
+    return event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
 
 
 def test_an_unknown_figure_is_refused() -> None:

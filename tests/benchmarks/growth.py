@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
@@ -52,7 +53,7 @@ class Grown:
         """The bytes of history over those of the outputs."""
         return round(self.bytes / (self.steps * OUTPUT), 3)
 
-    def told(self) -> dict[str, object]:
+    def told(self) -> dict[str, Any]:
         """Return all of it as data."""
         return asdict(self) | {"bytes_ratio": self.ratio}
 

@@ -18,7 +18,7 @@ async def measure(rounds: int, size: int = SIZE) -> Figure:
     """Return the milliseconds of a page, of `rounds` pages with `size` runs waiting."""
     waiting = await hold(rounds, size)
     detail = {
-        "aim": "none",
+        "aim": None,
         "rounds": rounds,
         "runs": size,
         "rows": waiting.rows,

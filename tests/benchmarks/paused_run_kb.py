@@ -19,7 +19,7 @@ async def measure(rounds: int, size: int = SIZE) -> Figure:
     waiting = await hold(rounds, size)
     grown = (waiting.bytes_after - waiting.bytes_before) / 1000
     detail = {
-        "aim": "none",
+        "aim": None,
         "runs": size,
         "max_cached_workflows": CACHED,
         "kb_per_cached_run": round(grown / min(size, CACHED), 1),
