@@ -18,7 +18,7 @@ help:
 	@echo 'make check   lint and types'
 	@echo 'make format  let ruff rewrite what it can'
 	@echo 'make dev     the environment with everything, in $(VENV)'
-	@echo 'make bench   the measures, one JSON line each'
+	@echo 'make bench   the measures, one JSON line each (some 15 minutes)'
 
 demo: $(VENV)/.local
 	$(BIN)/python -m workflows.demo
@@ -42,7 +42,7 @@ dev: $(VENV)/.dev
 	@echo 'Ready: . $(BIN)/activate'
 
 bench: $(VENV)/.dev
-	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .ruff_cache .temporal-hitl

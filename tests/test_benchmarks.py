@@ -6,14 +6,32 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.testing import WorkflowEnvironment
 
+from temporal_hitl import Loop, Step, Workflow
 from tests.benchmarks.__main__ import FIGURES
 from tests.benchmarks.figure import quartiles
+from tests.benchmarks.server import histories
+from tests.stage import ended, replay_all, serving
 
 ROOT = Path(__file__).parent.parent
-UNITS = ("ratio", "ratio", "events", "seconds")
+UNITS = {
+    "overhead_start_to_paused": "ratio",
+    "overhead_resolve_to_done": "ratio",
+    "events_per_pause": "events",
+    "growth_bytes_ratio": "ratio",
+    "growth_linearity": "ratio",
+    "loop_iteration_ms_last_over_first": "ratio",
+    "paused_run_kb": "kilobytes",
+    "list_100_ms": "milliseconds",
+    "throughput_ratio": "ratio",
+    "import_seconds": "seconds",
+}
 
 
 def bench(*args: str) -> subprocess.CompletedProcess[str]:
@@ -24,18 +42,85 @@ def bench(*args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_figure_is_a_line_of_json() -> None:
-    """Each figure is one line of JSON, in order, and standard output holds nothing else."""
-    ran = bench("--rounds", "1")
+def measured(*figures: str) -> dict[str, dict[str, Any]]:
+    """Return what the figures tell, in small size, each by its name."""
+    ran = bench(*figures, "--rounds", "1", "--size", "10")
     assert ran.returncode == 0, ran.stderr
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
-
-    assert list(zip(FIGURES, UNITS, strict=True)) == [
+    assert [(name, UNITS[name]) for name in figures] == [
         (each["figure"], each["unit"]) for each in lines
     ]
     assert all({"figure", "value", "unit", "detail"} == set(each) for each in lines)
     assert all(isinstance(each["value"], int | float) for each in lines)
-    assert lines[-1]["detail"]["frameworks_imported"] == []
+    return {each["figure"]: each["detail"] for each in lines}
+
+
+def test_the_figures_are_these() -> None:
+    """`make bench` measures every figure that there is, each once."""
+    assert tuple(UNITS) == FIGURES
+
+
+def test_what_a_pause_costs() -> None:
+    """Each figure is one line of JSON, in order, and standard output holds nothing else."""
+    measured("overhead_start_to_paused", "overhead_resolve_to_done", "events_per_pause")
+
+
+def test_what_an_import_costs() -> None:
+    """To import the library brings no web or agent framework along, and the figure says so."""
+    assert measured("import_seconds")["import_seconds"]["frameworks_imported"] == []
+
+
+def test_how_history_grows() -> None:
+    """Growth is measured on runs of so many steps and twice as many, to their last byte."""
+    details = measured("growth_bytes_ratio", "growth_linearity")
+
+    # Each output is in history as a result, and but the last as the next step's input.
+    assert 19 * 10_000 < details["growth_bytes_ratio"]["run"]["bytes"]
+    assert [10, 20] == [each["steps"] for each in details["growth_linearity"]["runs"]]
+
+
+def test_what_a_late_iteration_costs() -> None:
+    """The Loop that is measured has so many iterations."""
+    name = "loop_iteration_ms_last_over_first"
+    assert 10 == measured(name)[name]["iterations"]
+
+
+def test_what_waiting_runs_cost() -> None:
+    """So many runs wait in a worker of their own, and the first page lists all of them."""
+    details = measured("paused_run_kb", "list_100_ms")
+
+    assert (10, 10) == (details["paused_run_kb"]["runs"], details["list_100_ms"]["rows"])
+
+
+def test_how_many_runs_go_through() -> None:
+    """Throughput is measured of the pipeline and of both rivals, each with the history of a run."""
+    history = measured("throughput_ratio")["throughput_ratio"]["history"]
+
+    assert {"pipeline", "by_hand", "by_hand_unsandboxed"} == set(history)
+    # Three activities of three events, and the workflow tasks around them.
+    assert all(each["events"] >= 23 for each in history.values())
+
+
+async def test_a_history_is_that_of_all_executions(short: WorkflowEnvironment) -> None:
+    """What a run's history came to is counted over every execution that it continued as."""
+    loop = Loop([Step("strike", lambda _: "struck")], "turn", max_iterations=20)
+    definition = Workflow("long", [loop])
+    async with serving(short, definition) as client:
+        run = await client.start(definition)
+        await ended(client, run)
+        found = await histories(short.client, run)
+
+    steps = [each for history in found for each in history.events if is_scheduled(each)]
+    assert len(found) > 1
+    assert [f"turn.{number}.strike" for number in range(1, 21)] == [
+        each.activity_task_scheduled_event_attributes.activity_id for each in steps
+    ]
+    assert len(found) == await replay_all(short, run, definition)
+
+
+def is_scheduled(event: HistoryEvent) -> bool:
+    """Return whether the event schedules an activity."""
+    return event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
 
 
 def test_an_unknown_figure_is_refused() -> None:

@@ -14,6 +14,12 @@ FIGURES = (
     "overhead_start_to_paused",
     "overhead_resolve_to_done",
     "events_per_pause",
+    "growth_bytes_ratio",
+    "growth_linearity",
+    "loop_iteration_ms_last_over_first",
+    "paused_run_kb",
+    "list_100_ms",
+    "throughput_ratio",
     "import_seconds",
 )
 
@@ -23,18 +29,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("figures", nargs="*", metavar="figure", help=", ".join(FIGURES))
     parser.add_argument("--rounds", type=int, help="how often, instead of each figure's own number")
+    parser.add_argument("--size", type=int, help="how large, instead of each figure's own number")
     asked = parser.parse_args()
     unknown = [name for name in asked.figures if name not in FIGURES]
     if unknown:
         parser.error(f"no figure {unknown[0]!r}; there are {', '.join(FIGURES)}")
-    asyncio.run(_measure(asked.figures or FIGURES, asked.rounds))
+    asyncio.run(_measure(asked.figures or FIGURES, asked.rounds, asked.size))
 
 
-async def _measure(names: Sequence[str], rounds: int | None) -> None:
+async def _measure(names: Sequence[str], rounds: int | None, size: int | None) -> None:
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
         module = import_module(f"tests.benchmarks.{name}")
-        figure: Figure = await module.measure(rounds or module.ROUNDS)
+        sized = {"size": size} if size and hasattr(module, "SIZE") else {}
+        figure: Figure = await module.measure(rounds or module.ROUNDS, **sized)
         print(figure.line(), flush=True)
 
 

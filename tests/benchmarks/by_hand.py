@@ -2,7 +2,8 @@
 
 Three activities, one update with a validator, one deadline with a summary. `ByHand` is the ordinary
 class; `Unsandboxed` is it with the sandbox off, which generated pipelines have too; `WithInbox`
-writes the memo and the attributes that any list of open questions needs.
+writes the memo and the attributes that any list of open questions needs. The `Straight` ones ask
+nobody.
 """
 
 from __future__ import annotations
@@ -101,3 +102,23 @@ class WithInbox(_Release):
         confirmed = await self.confirmed()
         workflow.upsert_search_attributes([STATUS.value_unset(), TAGS.value_unset()])
         return await _finish(rows) if confirmed else "cancelled"
+
+
+@workflow.defn
+class Straight:
+    """As people write it who ask nobody."""
+
+    @workflow.run
+    async def run(self, source: str) -> str:
+        """Load, redact, save."""
+        return await _finish(await _load(source))
+
+
+@workflow.defn(sandboxed=False)
+class UnsandboxedStraight:
+    """The same with the sandbox off."""
+
+    @workflow.run
+    async def run(self, source: str) -> str:
+        """Load, redact, save."""
+        return await _finish(await _load(source))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -18,28 +17,24 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.client import Client
 from temporalio.worker import Worker
 
 from temporal_hitl import Confirm, HitlClient, HitlPlugin, Step, StepInput, Workflow
-from temporal_hitl.local import serve
 from tests.benchmarks import by_hand, job
 from tests.benchmarks.figure import Figure, quartiles
+from tests.benchmarks.server import Handle, embedded, measures, new_id
 
 ROUNDS = 80
 WARM_UP = 8
 LAP_LIMIT = 60.0
 QUEUE = "bench"
-ATTRIBUTES = {by_hand.STATUS.name: "Keyword", by_hand.TAGS.name: "KeywordList"}
 PIPELINE, BY_HAND = "pipeline", "by_hand"
 RIVALS = {
     BY_HAND: by_hand.ByHand,
     "by_hand_unsandboxed": by_hand.Unsandboxed,
     "by_hand_unsandboxed_with_memo_and_attributes": by_hand.WithInbox,
 }
-
-Handle = WorkflowHandle[Any, Any]
 
 
 def _load(step_input: StepInput) -> Any:
@@ -54,16 +49,19 @@ def _save(step_input: StepInput) -> Any:
     return job.save(step_input.previous_step_content)
 
 
+def steps(**gate: Any) -> list[Step]:
+    """Return the job as steps, the second one with a gate where there is one."""
+    return [Step("load", _load), Step("redact", _redact, **gate), Step("save", _save)]
+
+
 def pipeline() -> Workflow:
     """Return the job as a pipeline."""
-    gated = Step(
-        "redact",
-        _redact,
+    gated = steps(
         requires_confirmation=True,
         confirmation_message="Redact the names?",
         hitl_timeout=by_hand.DEADLINE,
     )
-    return Workflow("release", [Step("load", _load), gated, Step("save", _save)])
+    return Workflow("release", gated)
 
 
 class Side(NamedTuple):
@@ -92,9 +90,7 @@ class Laps:
 @asynccontextmanager
 async def stage() -> AsyncIterator[HitlClient]:
     """Serve the pipeline and its rivals on an embedded server in memory."""
-    server = await asyncio.to_thread(serve, None, search_attributes=ATTRIBUTES)
-    try:
-        client = await Client.connect(server.address.target, data_converter=pydantic_data_converter)
+    async with embedded() as client:
         with ThreadPoolExecutor(20) as threads:
             async with Worker(
                 client,
@@ -105,8 +101,6 @@ async def stage() -> AsyncIterator[HitlClient]:
                 plugins=[HitlPlugin(workflows=[pipeline()])],
             ):
                 yield HitlClient(client, task_queue=QUEUE)
-    finally:
-        await asyncio.to_thread(server.close)
 
 
 def _sides(client: HitlClient) -> dict[str, Side]:
@@ -147,13 +141,13 @@ async def hold(rounds: int) -> dict[str, Laps]:
                 kept = laps[name] if turn >= 0 else Laps()
                 last = await asyncio.wait_for(_lap(name, side, kept), LAP_LIMIT)
                 if turn == rounds - 1:
-                    kept.history = await _measures(last)
+                    kept.history = measures(await last.fetch_history())
     _held[rounds] = laps
     return laps
 
 
 async def _lap(name: str, side: Side, laps: Laps) -> Handle:
-    run_id = f"{name}-{uuid.uuid4().hex[:12]}"
+    run_id = new_id(name)
     began = _now()
     handle = await side.start(run_id)
     async for event in handle.fetch_history_events(wait_new_event=True):
@@ -174,13 +168,6 @@ def _now() -> tuple[float, float]:
 def _since(began: tuple[float, float]) -> Span:
     clock, cpu = _now()
     return Span((clock - began[0]) * 1000, (cpu - began[1]) * 1000)
-
-
-async def _measures(handle: Handle) -> dict[str, int]:
-    events = (await handle.fetch_history()).events
-    tasks = [e for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
-    size = sum(each.ByteSize() for each in events)
-    return {"events": len(events), "workflow_tasks": len(tasks), "bytes": size}
 
 
 async def overhead(phase: str, rounds: int) -> Figure:
