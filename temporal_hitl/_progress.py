@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from temporal_hitl._calls import PlanFound
 from temporal_hitl._ledger import GateState
@@ -49,13 +49,18 @@ class Progress(_Kept):
     asked: dict[str, str] = {}
     """The requirement that was opened for a node."""
 
+    _done_size: int = PrivateAttr(default=0)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Count what was brought along."""
+        self._done_size = sum(_size_of(output) for output in self.done.values())
+
     @property
     def size(self) -> int:
         """How many bytes it has as JSON, about: names and numbers are not counted."""
-        done = sum(output.encoded_size for output in self.done.values() if output is not None)
         loops = sum(each.size for each in self.loops.values())
         branches = [state for each in self.branches.values() for state in each.values()]
-        return done + loops + sum(state.size for state in branches)
+        return self._done_size + loops + sum(state.size for state in branches)
 
     def finish(self, path: str, output: StepOutput | None) -> None:
         """Keep a node's output, and nothing else of it."""
@@ -63,17 +68,24 @@ class Progress(_Kept):
         for table in (self.chosen, self.loops, self.branches, self.asked):
             table.pop(path, None)
         self.done[path] = output
+        self._done_size += _size_of(output)
 
     def fold(self, path: str) -> None:
         """Forget what is below `path`: its container's own output holds what of it is kept."""
         below = f"{path}."
-        for table in (self.done, self.chosen, self.loops, self.branches, self.asked):
+        for table in (self.chosen, self.loops, self.branches, self.asked):
             for inner in [each for each in table if each.startswith(below)]:
                 del table[inner]
+        for inner in [each for each in self.done if each.startswith(below)]:
+            self._done_size -= _size_of(self.done.pop(inner))
 
     def inner(self) -> list[StepOutput]:
         """Return what was produced inside containers that have not ended, in order."""
         return [output for path, output in self.done.items() if "." in path and output is not None]
+
+
+def _size_of(output: StepOutput | None) -> int:
+    return 0 if output is None else output.encoded_size
 
 
 class Carried(_Kept):

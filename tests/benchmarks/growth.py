@@ -2,7 +2,8 @@
 
 Each step reads the output before its own and the first one. The outputs are text that does not
 compress, another one per step. Counted are the bytes of all events of all executions of the run, as
-the server gives them; where the library has a storage for large values, they may go there.
+the server gives them; values of more than 256 KiB, as the result of such a run, stand in a folder
+beside the server, and are told as well.
 """
 
 from __future__ import annotations
@@ -10,21 +11,17 @@ from __future__ import annotations
 import asyncio
 import random
 import string
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, ExternalStorage
 from temporalio.worker import Worker
 
-from temporal_hitl import HitlClient, HitlPlugin, Step, StepInput, Workflow, local
+from temporal_hitl import HitlClient, HitlPlugin, Step, StepInput, Workflow
 from tests.benchmarks.server import embedded, histories, measures, new_id
 
 ROUNDS = 1
@@ -86,21 +83,13 @@ _held: dict[tuple[int, int], list[tuple[Grown, Grown]]] = {}
 async def hold(rounds: int, size: int) -> list[tuple[Grown, Grown]]:
     """Return what a run of `size` steps and one of twice as many grew to, once per round."""
     if (rounds, size) not in _held:
-        with tempfile.TemporaryDirectory() as folder:
-            _held[rounds, size] = await _hold(rounds, size, _converter(Path(folder)))
+        _held[rounds, size] = await _hold(rounds, size)
     return _held[rounds, size]
 
 
-def _converter(folder: Path) -> DataConverter:
-    storage = getattr(local, "FolderStorage", None)
-    if storage is None:
-        return pydantic_data_converter
-    return replace(pydantic_data_converter, external_storage=ExternalStorage([storage(folder)]))
-
-
-async def _hold(rounds: int, size: int, converter: DataConverter) -> list[tuple[Grown, Grown]]:
+async def _hold(rounds: int, size: int) -> list[tuple[Grown, Grown]]:
     short, long = pipeline(size), pipeline(2 * size)
-    async with embedded(converter) as client:
+    async with embedded() as client:
         plugin = HitlPlugin(workflows=[short, long])
         async with Worker(client, task_queue=QUEUE, plugins=[plugin]):
             hitl = HitlClient(client, task_queue=QUEUE)

@@ -10,8 +10,6 @@ from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter
 
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
@@ -20,11 +18,11 @@ Handle = WorkflowHandle[Any, Any]
 
 
 @asynccontextmanager
-async def embedded(converter: DataConverter = pydantic_data_converter) -> AsyncIterator[Client]:
-    """Serve in memory, and yield a client."""
+async def embedded() -> AsyncIterator[Client]:
+    """Serve in memory, and yield a client; large values stand in a folder."""
     server = await asyncio.to_thread(serve, None, search_attributes=SEARCH_ATTRIBUTES)
     try:
-        yield await Client.connect(server.address.target, data_converter=converter)
+        yield await Client.connect(server.address.target, data_converter=server.data_converter)
     finally:
         await asyncio.to_thread(server.close)
 
