@@ -59,6 +59,7 @@ async def campaign(folder: Path, seed: int, kills: int) -> Campaign:
     """Run the mix while processes are killed `kills` times, and compare all that is left of it."""
     chance, began = random.Random(seed), time.monotonic()
     async with site(folder, seed) as (there, client):
+        await until((folder / "ledger").exists)
         victims = Counter([await there.kill_one(chance) for _ in range(kills)])
         await _each_begun(folder)
         killed = time.monotonic()

@@ -16,12 +16,13 @@ from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local._files import Ports
 from temporal_hitl.local._process import HOST, answers, command, free_ports
 from temporal_hitl.local._process import running as server_running
+from tests.faults.worker import AGAIN
 from tests.stage import until
 
 ROOT = Path(__file__).parent.parent.parent
 SUGGESTED = 60
 """History events from which on the campaign's server suggests to continue as new."""
-PAUSE = 0.3, 1.7
+PAUSE = 0.4, 2.0
 """Seconds between two kills, at least and at most."""
 DEAD = 1.5
 """Seconds at most for which a process stays dead; every other one is started again at once."""
@@ -47,7 +48,7 @@ class Kept:
         """Return once the process has ended well."""
         while (code := await self._run(self._is)) != 0:
             self.pid, gap, self._gap = None, self._gap, None
-            if gap is None:
+            if gap is None and code != AGAIN:
                 self.fell.append(code)
             await asyncio.sleep(FELL if gap is None else gap)
         self.pid = None

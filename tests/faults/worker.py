@@ -9,6 +9,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from temporal_hitl import HitlPlugin
@@ -16,6 +17,8 @@ from temporal_hitl.client import TASK_QUEUE
 from tests.faults.journal import end_with_parent
 from tests.faults.pipelines import pipelines
 
+AGAIN = 75
+"""The exit code of a process that could not start yet, as the server was not there."""
 ATTEMPTS = 300
 """How often a process tries to connect, ten times a second."""
 
@@ -41,7 +44,11 @@ async def main(address: str, folder: str) -> None:
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         max_heartbeat_throttle_interval=timedelta(seconds=0.3),
     )
-    await worker.run()
+    try:
+        await worker.run()
+    except RPCError as error:  # The server died before the worker had started.
+        print(f"tried again: {error!r}", file=sys.stderr)
+        sys.exit(AGAIN)
 
 
 if __name__ == "__main__":
