@@ -1,5 +1,4 @@
-"""What a campaign's people decide: drawn from the seed, so that a client that died knows it again.
-"""
+"""What a campaign's people decide: drawn from the seed, so a client that died knows it again."""
 
 from __future__ import annotations
 

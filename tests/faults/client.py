@@ -26,7 +26,7 @@ from tests.faults.journal import Journal, end_with_parent
 from tests.faults.pipelines import pipelines
 from tests.faults.worker import connected
 
-AT_ONCE = 6
+AT_ONCE = 8
 """How many runs there are at a time."""
 TURN = 0.2
 """Seconds between two looks."""
@@ -98,9 +98,7 @@ class Reviewer:
 
     # Answers
 
-    def _answer(
-        self, group: asyncio.TaskGroup, run: str, requirement: str, deadline: bool
-    ) -> None:
+    def _answer(self, group: asyncio.TaskGroup, run: str, requirement: str, deadline: bool) -> None:
         if (run, requirement) in self._seen:
             return
         self._seen.add((run, requirement))

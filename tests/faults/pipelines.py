@@ -121,7 +121,9 @@ class _Tree:
         loop = Loop(body, name="clock", max_iterations=9)
         both = Parallel(self._gate("beside"), loop, name="both")
         ticks = {f"both.clock.{n}.{each}" for n in range(1, 10) for each in ("tick", "tock")}
-        return Pipeline(Workflow(name, [both, self._gate("after")]), ticks, {"both.beside", "after"})
+        return Pipeline(
+            Workflow(name, [both, self._gate("after")]), ticks, {"both.beside", "after"}
+        )
 
     # The functions
 

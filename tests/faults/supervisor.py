@@ -140,8 +140,7 @@ class Site:
 
 @asynccontextmanager
 async def site(folder: Path, seed: int) -> AsyncIterator[tuple[Site, asyncio.Task[None]]]:
-    """Run a site for the length of the block, and yield it with the task that ends with its client.
-    """
+    """Run a site for the length of the block; yield it, and the task that ends with its client."""
     there = Site(folder, seed)
     tasks = [asyncio.create_task(there.server.keep())]
     try:
