@@ -22,7 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_hitl import HitlClient, ResolutionError
 from temporal_hitl.errors import NoWorker
 from tests.faults.answers import Sending, after, sendings
-from tests.faults.journal import Journal, end_with_parent
+from tests.faults.journal import Journal, end, end_with_parent
 from tests.faults.pipelines import pipelines
 from tests.faults.worker import connected
 
@@ -130,7 +130,7 @@ class Reviewer:
         except ResolutionError as refused:
             return {"outcome": type(refused).__name__, "record": refused.record}
         except (NoWorker, RPCError) as error:
-            logging.warning("again: %s: %r", sending.key, error)
+            logging.warning("again: %s: %r %s", sending.key, error, getattr(error, "status", ""))
             await asyncio.sleep(TURN)
             return None
 
@@ -152,6 +152,7 @@ async def main(address: str, folder: str, seed: str) -> None:
     end_with_parent()
     hitl = HitlClient(await connected(address))
     await Reviewer(hitl, Path(folder), int(seed)).work()
+    end(0)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local._files import Ports
 from temporal_hitl.local._process import HOST, answers, command, free_ports
 from temporal_hitl.local._process import running as server_running
+from tests.faults.journal import Journal
 from tests.faults.worker import AGAIN
 from tests.stage import until
 
@@ -59,7 +60,8 @@ class Kept:
     def kill(self, gap: float) -> None:
         """Kill it with signal 9; it is started again `gap` seconds later."""
         assert self.pid is not None
-        os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # It may have ended by itself just now.
+            os.kill(self.pid, signal.SIGKILL)
         self.pid, self._gap = None, gap
 
 
@@ -110,6 +112,7 @@ class Site:
         self.address = f"{HOST}:{ports.frontend}"
         self.server = Kept("server", server(ports, folder))
         self._ports = ports
+        self._kills = Journal(folder / "kills")
         workers = [
             Kept(name, python("tests.faults.worker", folder, name, self.address, folder))
             for name in ("worker_a", "worker_b")
@@ -135,6 +138,7 @@ class Site:
         order = self.all[first:] + self.all[:first]
         victim = await until(lambda: next((each for each in order if each.pid is not None), None))
         victim.kill(gap)
+        self._kills.write(victim=victim.name, gap=gap)
         return victim.name
 
 
@@ -150,5 +154,5 @@ async def site(folder: Path, seed: int) -> AsyncIterator[tuple[Site, asyncio.Tas
     finally:
         for task in tasks:
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [] == [each for each in ends if isinstance(each, Exception)]

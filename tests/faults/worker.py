@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 
 from temporal_hitl import HitlPlugin
 from temporal_hitl.client import TASK_QUEUE
-from tests.faults.journal import end_with_parent
+from tests.faults.journal import end, end_with_parent
 from tests.faults.pipelines import pipelines
 
 AGAIN = 75
@@ -48,7 +48,7 @@ async def main(address: str, folder: str) -> None:
         await worker.run()
     except RPCError as error:  # The server died before the worker had started.
         print(f"tried again: {error!r}", file=sys.stderr)
-        sys.exit(AGAIN)
+        end(AGAIN)
 
 
 if __name__ == "__main__":
