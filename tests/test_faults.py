@@ -10,7 +10,8 @@ import pytest
 from tests.faults.campaign import Campaign, campaign
 from tests.faults.pipelines import pipelines
 
-SEED = int(os.environ.get("HITL_FAULT_SEED", "7"))
+SEED = int(os.environ.get("HITL_FAULT_SEED", "8"))
+"""Unless another one is wanted: with 8, each of the four processes is among the first ten killed."""
 
 
 def verdict(done: Campaign, folder: Path) -> list[str]:
@@ -29,6 +30,7 @@ async def test_ten_kills(tmp_path: Path) -> None:
     assert [] == verdict(done, tmp_path)
     assert 10 == done.kills.total()
     assert done.runs.total() < done.executions
+    assert done.taken_along > 0
 
 
 @pytest.mark.slow
@@ -41,4 +43,5 @@ async def test_three_hundred_kills(tmp_path: Path) -> None:
     assert 300 == done.kills.total()
     assert {"server", "worker_a", "worker_b", "client"} == done.kills.keys()
     assert done.runs.total() < done.executions
+    assert done.taken_along > 0
     assert done.repeated > 0 and done.again > 0

@@ -8,7 +8,7 @@ finished step again, one decision per requirement.
 `make test` runs ten kills and `make test-all` three hundred, with the seed HITL_FAULT_SEED, where
 that is set. By hand, into a folder that stays:
 
-    python -m tests.faults --seed 7 --kills 300 [--folder DIR]
+    python -m tests.faults --seed 8 --kills 300 [--folder DIR]
 
 A seed fixes who is killed, when, and for how long, what runs there are, and what is decided. It
 does not fix what a process is doing when it is killed, so that a failure may need several tries.

@@ -9,6 +9,8 @@ from temporal_hitl import Confirm, Reject
 
 PATIENCE = 1.0
 """Seconds after which the latest answer is sent."""
+LATE = {"both.beside": 4.0}
+"""What is answered so many seconds later, when its run has continued as new beside it."""
 
 WAYS = (
     ("first by update",),
@@ -34,7 +36,8 @@ class Sending:
 
 def after(seed: int, run: str, requirement: str) -> float:
     """Return how many seconds after it is seen a requirement is answered."""
-    return random.Random(f"{seed} {run} {requirement} when").uniform(0, PATIENCE)
+    chance = random.Random(f"{seed} {run} {requirement} when")
+    return LATE.get(requirement, 0.0) + chance.uniform(0, PATIENCE)
 
 
 def sendings(seed: int, run: str, requirement: str, *, deadline: bool) -> list[Sending]:

@@ -33,6 +33,8 @@ class Campaign:
     """By pipeline."""
     executions: int
     """Of Temporal's: more than runs, as runs continue as new."""
+    taken_along: int
+    """Requirements that were open while their run continued as new."""
     repeated: int
     """Functions that were started and did not count, as something died."""
     decisions: Counter[str]
@@ -119,6 +121,7 @@ def _told(folder: Path, accounts: list[Account], **known: object) -> Campaign:
     return Campaign(
         runs=Counter(each.pipeline for each in accounts),
         executions=sum(each.executions for each in accounts),
+        taken_along=sum(each.taken_along for each in accounts),
         repeated=len(ledger.lines(mark="start")) - completed,
         decisions=Counter(f"{each.decided_by} {each.door or ''}".strip() for each in records),
         told=Counter(f"{each['outcome']} by {each['door']}" for each in told),

@@ -49,6 +49,8 @@ class Account:
     """What is wrong already at the look at it: failed tasks and replays, what it still waits for.
     """
     executions: int = 1
+    taken_along: int = 0
+    """How many requirements were open while the run continued as new."""
 
 
 async def account(client: Client, pipeline: Pipeline, run: str) -> Account:
@@ -73,6 +75,7 @@ async def account(client: Client, pipeline: Pipeline, run: str) -> Account:
         scheduled=Counter(each for history in histories for each in _scheduled(history).values()),
         troubles=[*troubles, *await _replayed(pipeline, histories)],
         executions=len(histories),
+        taken_along=sum(map(_open_at_start, histories)),
     )
 
 
@@ -91,6 +94,12 @@ async def _chain(client: Client, run: str) -> list[WorkflowHistory]:
 def _execution(history: WorkflowHistory) -> str:
     begun = history.events[0].workflow_execution_started_event_attributes
     return begun.original_execution_run_id
+
+
+def _open_at_start(history: WorkflowHistory) -> int:
+    begun = history.events[0].workflow_execution_started_event_attributes
+    carried = [json.loads(each.data) for each in begun.input.payloads[2:]]
+    return sum(len(each["gate"]["open"]) for each in carried)
 
 
 def _scheduled(history: WorkflowHistory) -> dict[int, str]:
