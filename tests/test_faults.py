@@ -11,7 +11,7 @@ from tests.faults.campaign import Campaign, campaign
 from tests.faults.pipelines import pipelines
 
 SEED = int(os.environ.get("HITL_FAULT_SEED", "8"))
-"""Unless another one is wanted: with 8, each of the four processes is among the first ten killed."""
+"""Unless another one is given: with 8, each of the four processes is among the first ten dead."""
 
 
 def verdict(done: Campaign, folder: Path) -> list[str]:

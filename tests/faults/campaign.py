@@ -61,9 +61,8 @@ async def campaign(folder: Path, seed: int, kills: int) -> Campaign:
     """Run the mix while processes are killed `kills` times, and compare all that is left of it."""
     chance, began = random.Random(seed), time.monotonic()
     async with site(folder, seed) as (there, client):
-        await until((folder / "ledger").exists)
+        await _all_at_work(folder)
         victims = Counter([await there.kill_one(chance) for _ in range(kills)])
-        await _each_begun(folder)
         killed = time.monotonic()
         (folder / "stop").touch()
         await asyncio.wait([client], timeout=SETTLE)
@@ -78,10 +77,13 @@ async def campaign(folder: Path, seed: int, kills: int) -> Campaign:
     return _told(folder, accounts, seed=seed, kills=victims, seconds=seconds, violations=found)
 
 
-async def _each_begun(folder: Path) -> None:
-    """Return once there is a run of each pipeline: a campaign of nothing would find nothing."""
-    begun, mix = Journal(folder / "journal"), pipelines(folder / "ledger")
-    await until(lambda: len(begun.lines(what="start")) >= len(mix))
+async def _all_at_work(folder: Path) -> None:
+    """Return once there is a run of each pipeline, and a step of any has begun: to kill what does
+    nothing would find nothing.
+    """
+    ledger, journal = folder / "ledger", Journal(folder / "journal")
+    mix = pipelines(ledger)
+    await until(lambda: ledger.exists() and len(journal.lines(what="started")) >= len(mix))
 
 
 async def _accounts(there: Site) -> list[Account]:

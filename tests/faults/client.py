@@ -63,7 +63,7 @@ class Reviewer:
                 await asyncio.sleep(TURN)
 
     async def _turn(self, group: asyncio.TaskGroup) -> None:
-        if len(self._active) < AT_ONCE and not self._stop.exists():
+        while len(self._active) < AT_ONCE and not self._stop.exists():
             self._choose()
         for run in [each for each in self._active if each not in self._started]:
             await self._start(run)
