@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from temporal_hitl import Confirm, HitlClient, HitlPlugin, Loop, Parallel, RunStatus, Step, Workflow
 from tests.desk import Desk
+from tests.refunds import Refund, RefundEdited
 from tests.stage import (
     WAIT,
     cli,
@@ -27,6 +29,7 @@ from tests.stage import (
     paused,
     replay_all,
     replays,
+    serving,
     until,
 )
 
@@ -137,6 +140,33 @@ async def test_a_run_moves_to_the_current_version(
         await replays(client.handle(each), after())
 
 
+async def test_turned_on_and_off_while_runs_wait(env: WorkflowEnvironment) -> None:
+    """A run that waits moves from workers without versions to those with, and back."""
+    deployed = Deployment(env)
+    client = deployed.client
+    async with serving(env, before(), queue=deployed.queue):
+        runs = [await client.start("release", "in") for _ in range(2)]
+        for run in runs:
+            await paused(client, run)
+    async with deployed.worker("b1", before()):
+        await deployed.make_current("b1")
+        await client.resolve(runs[0], Confirm(requirement_id="redact"))
+        first = await ended(client, runs[0])
+        runs.append(await client.start("release", "in"))
+        await paused(client, runs[2])
+        words = ["worker", "deployment", "set-current-version", "--yes", "--unversioned"]
+        code, _, err = await cli(env, *words, "--deployment-name", deployed.name)
+    async with serving(env, before(), queue=deployed.queue):
+        for run in runs[1:]:
+            await client.resolve(run, Confirm(requirement_id="redact"))
+        others = [await ended(client, run) for run in runs[1:]]
+
+    assert (0, "") == (code, err)
+    assert ["redacted"] * 3 == [each.content for each in (first, *others)]
+    for run in runs:
+        await replays(client.handle(run), before())
+
+
 async def test_an_answer_between_two_versions(env: WorkflowEnvironment) -> None:
     """A signal that comes while no version has workers counts with the next one that has."""
     deployed = Deployment(env)
@@ -204,6 +234,7 @@ async def test_a_version_without_the_code(env: WorkflowEnvironment) -> None:
         shown = await details(client.handle(run))
     async with deployed.worker("b3", after()):
         await deployed.make_current("b3")
+        await env.fast_forward(client.handle(run), timedelta(minutes=1))
         output = await ended(client, run)
 
     assert {"redact": "release.redact"} == seen.blocked
@@ -217,6 +248,46 @@ async def is_blocked(client: HitlClient, run: str) -> Any:
     return output if output.blocked else None
 
 
+async def test_an_edited_workflow_of_ones_own(env: WorkflowEnvironment) -> None:
+    """What is new behind `workflow.patched` counts for what a waiting run has not reached yet."""
+    deployed = Deployment(env)
+    client = deployed.client
+    async with deployed.worker("b1", workflows=[Refund]):
+        await deployed.make_current("b1")
+        waiting = await started(deployed, "Refund", 7)
+        await until(lambda: is_open(client, waiting, "refund"))
+    async with deployed.worker("b2", workflows=[RefundEdited]):
+        await deployed.make_current("b2")
+        fresh = await started(deployed, "Refund", 8)
+        for run, keys in (
+            (waiting, ["refund", "letter"]),
+            (fresh, ["receipt", "refund", "letter"]),
+        ):
+            for key in keys:
+                await until(lambda run=run, key=key: is_open(client, run, key))
+                await client.resolve(run, Confirm(requirement_id=key))
+        results = [await result(client.handle(run)) for run in (waiting, fresh)]
+
+    assert [every[1:], every] == results
+    for run in (waiting, fresh):
+        await replays(client.handle(run), workflows=[RefundEdited])
+
+
+async def started(deployed: Deployment, name: str, *inputs: Any) -> str:
+    run = f"{name}-{uuid.uuid4().hex[:8]}"
+    where: dict[str, Any] = {"id": run, "task_queue": deployed.queue}
+    await deployed.env.client.start_workflow(name, args=inputs, **where)
+    return run
+
+
+async def result(handle: WorkflowHandle[Any, Any]) -> Any:
+    return await asyncio.wait_for(handle.result(), WAIT)
+
+
+async def is_open(client: HitlClient, run: str, key: str) -> bool:
+    return key in [each.id for each in (await client.requirements(run)).open]
+
+
 async def test_a_pinned_run_is_rescued(env: WorkflowEnvironment) -> None:
     """A pinned run whose version is gone hangs; an operator's override moves it on."""
     # Pinned because it is written by hand: a pipeline never is.
@@ -224,31 +295,26 @@ async def test_a_pinned_run_is_rescued(env: WorkflowEnvironment) -> None:
     client, asks = deployed.client, [{"kind": "confirm", "name": "look"}]
     async with deployed.worker("b1", workflows=[Desk]):
         await deployed.make_current("b1")
-        run = f"desk-{uuid.uuid4().hex[:8]}"
-        given: dict[str, Any] = {"id": run, "task_queue": deployed.queue}
-        handle = await env.client.start_workflow("Desk", args=[asks, False], **given)
-        await until(lambda: is_open(client, run))
+        run = await started(deployed, "Desk", asks, False)
+        handle = client.handle(run)
+        await until(lambda: is_open(client, run, "look"))
         pinned = await version_of(handle)
     async with deployed.worker("b2", workflows=[Desk]):
         await deployed.make_current("b2")
         await handle.signal("confirm", "look")
-        hangs = await handed_out(handle, seconds=2)
+        hangs = not await handed_out(handle, seconds=2)
         code, _, err = await cli(
             env, "workflow", "update-options", "--workflow-id", run,
             "--versioning-override-behavior", "auto_upgrade",
         )  # fmt: skip
-        (decided,) = await asyncio.wait_for(handle.result(), WAIT)
+        (decided,) = await result(handle)
         rescued = await version_of(handle)
 
-    assert (("PINNED", "b1"), False) == (pinned, hangs)
+    assert (("PINNED", "b1"), True) == (pinned, hangs)
     assert (0, "") == (code, err)
     assert decided["approved"]
     assert "b2" == rescued[1]
     await replays(handle, workflows=[Desk])
-
-
-async def is_open(client: HitlClient, run: str) -> bool:
-    return bool((await client.requirements(run)).open)
 
 
 async def handed_out(handle: WorkflowHandle[Any, Any], seconds: float) -> bool:
