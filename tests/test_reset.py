@@ -186,6 +186,32 @@ async def test_to_after_a_question(
     assert ["load", "sign", *(["sign"] if counts else [])] == executed
 
 
+@pytest.mark.parametrize("door", DOORS)
+async def test_to_the_last_task(env: WorkflowEnvironment, door: str) -> None:
+    """A reset to the last task keeps the decisions before it, and asks its question again."""
+    definition = pipeline()
+    async with serving(env, definition) as client:
+        run = await client.start(definition, "it")
+        await paused(client, run)
+        await tell(client, run, "sign", door)
+        old = await asked(client, run, "send")
+        await reset(env, run, "--type", "LastWorkflowTask")
+        again = await until(lambda: is_another(client, run, old.execution_id))
+        rows = await until(lambda: listed(client, run))
+        await client.resolve(run, Confirm(requirement_id="send"))
+        output = await ended(client, run)
+        await replay_all(env, run, definition)
+
+    assert (old.resolutions, []) == (again.resolutions, again.refused)
+    assert ["send"] == rows
+    assert ["sign", "send"] == executed == [each.requirement_id for each in output.resolutions]
+
+
+async def is_another(client: HitlClient, run: str, execution: str | None) -> Any:
+    output = await client.get(run)
+    return output if output.requirements and output.execution_id != execution else None
+
+
 @pytest.mark.parametrize("to", ["before", "after"])
 async def test_a_deadline_that_had_acted(env: WorkflowEnvironment, to: str) -> None:
     """To before its question the deadline counts from the reset; to after it, it acts as it did."""
