@@ -381,26 +381,3 @@ async def is_idle(client: HitlClient, run: str) -> Any:
     output = await client.get(run)
     done = [each for each in output.inner_results if each.step_name == "work"]
     return done and not output.running
-
-
-async def test_reset_twice(env: WorkflowEnvironment) -> None:
-    """A reset run is reset as any other: whatever was answered in either life is refused."""
-    definition = pipeline(Step("load", load))
-    async with serving(env, definition) as client:
-        run = await client.start(definition, "it")
-        await paused(client, run)
-        await tell(client, run, "sign", "update")
-        for by in ("ana", "bo"):
-            await asked(client, run, "send")
-            await reset(env, run, "--event-id", await opening(client.handle(run), "sign"))
-            again = await asked(client, run, "sign")
-            if by == "ana":
-                await client.resolve(run, Confirm(requirement_id="sign", resolved_by="bo"))
-        await client.cancel(run)
-        await ended(client, run)
-        started = await replay_all(env, run, definition)
-
-    assert {UNKNOWN.format(key="sign")} == set(reasons(again))
-    assert [] == again.resolutions
-    assert ["load", "sign", "sign"] == executed
-    assert 3 == started

@@ -29,6 +29,7 @@ from tests.resets import (
     executed,
     gated,
     load,
+    opening,
     pipeline,
     reasons,
     reset,
@@ -243,3 +244,26 @@ async def is_open(client: HitlClient, run: str, key: str) -> bool:
 async def asks_first(client: HitlClient, run: str) -> Any:
     told = await client.requirements(run, resolved=True)
     return told if ["look"] == [each.id for each in told.open] else None
+
+
+async def test_reset_twice(env: WorkflowEnvironment) -> None:
+    """A reset run is reset as any other: whatever was answered in either life is refused."""
+    definition = pipeline(Step("load", load))
+    async with serving(env, definition) as client:
+        run = await client.start(definition, "it")
+        await paused(client, run)
+        await tell(client, run, "sign", "update")
+        for by in ("ana", "bo"):
+            await asked(client, run, "send")
+            await reset(env, run, "--event-id", await opening(client.handle(run), "sign"))
+            again = await asked(client, run, "sign")
+            if by == "ana":
+                await client.resolve(run, Confirm(requirement_id="sign", resolved_by="bo"))
+        await client.cancel(run)
+        await ended(client, run)
+        started = await replay_all(env, run, definition)
+
+    assert {UNKNOWN.format(key="sign")} == set(reasons(again))
+    assert [] == again.resolutions
+    assert ["load", "sign", "sign"] == executed
+    assert 3 == started
