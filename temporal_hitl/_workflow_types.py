@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from temporal_hitl._doors import as_failure
 from temporal_hitl._execution import Execution
@@ -21,8 +22,11 @@ CLASS = "Pipeline"
 OURS = "For the run's own activities."
 
 
-def workflow_type(name: str) -> type:
-    """Return a new workflow class whose type is `name`."""
+def workflow_type(name: str, behavior: VersioningBehavior = VersioningBehavior.UNSPECIFIED) -> type:
+    """Return a new workflow class whose type is `name`.
+
+    The server refuses any `behavior` that a worker without versioning states.
+    """
 
     # Any number of inputs is taken: a typed run method that is started with none wedges for ever.
     def __init__(self: Any, *inputs: Any) -> None:
@@ -45,7 +49,8 @@ def workflow_type(name: str) -> type:
         "run": workflow.run(_owned(run)),
         **_queries(),
     }
-    return workflow.defn(name=name, sandboxed=False)(type(CLASS, (), body))
+    made = workflow.defn(name=name, sandboxed=False, versioning_behavior=behavior)
+    return made(type(CLASS, (), body))
 
 
 def _queries() -> dict[str, Any]:

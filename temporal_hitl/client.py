@@ -188,9 +188,12 @@ class HitlClient:
 
     async def wait_for_end(self, run_id: str) -> WorkflowRunOutput:
         """Wait until the run has ended, however, and return how it ended."""
-        with contextlib.suppress(WorkflowFailureError):
-            await self.handle(run_id).result()
-        return await self.get(run_id)
+        while True:
+            with contextlib.suppress(WorkflowFailureError):
+                await self.handle(run_id).result()
+            output = await self.get(run_id)
+            if output.has_ended:  # A reset ends an execution, and the run goes on in another.
+                return output
 
     async def _changes(self, run_id: str) -> AsyncIterator[WorkflowRunOutput]:
         goes_on = True
@@ -207,6 +210,8 @@ class HitlClient:
                 if event.event_id > described.history_length and event.event_type in telling:
                     output = await self._reach.state(run_id)
                     yield output
+            # A reset ends an execution as well, and the run goes on in another.
+            goes_on = goes_on or not output.has_ended
 
     async def requirements(self, run_id: str, *, resolved: bool = False) -> RunRequirements:
         """Return what the run asks, in full; works for hand-written workflows with a gate too."""
@@ -258,10 +263,20 @@ class HitlClient:
         if parsed.decision_id is None:
             parsed = parsed.model_copy(update={"decision_id": uuid.uuid4().hex})
         try:
+            return await self._send(run_id, parsed, parsed.decision_id)
+        except UnknownRequirement:
+            # Perhaps an old outcome: a reset delivered the same update before its question was
+            # open, and Temporal answers a known update id with the first outcome.
+            return await self._send(run_id, parsed, uuid.uuid4().hex)
+
+    async def _send(
+        self, run_id: str, parsed: AnyResolution, update_id: str | None
+    ) -> ResolutionRecord:
+        try:
             told = await self.handle(run_id).execute_update(
                 "resolve",
                 parsed.model_dump(mode="json"),
-                id=parsed.decision_id,
+                id=update_id,
                 rpc_timeout=PATIENCE,
                 result_type=dict[str, Any],
             )

@@ -19,6 +19,7 @@ from typing import Any
 import temporalio.activity
 import temporalio.workflow
 from temporalio.client import ClientConfig
+from temporalio.common import VersioningBehavior
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.plugin import SimplePlugin
@@ -103,7 +104,15 @@ class HitlPlugin(SimplePlugin):
         if self.registry.names and config.get("max_heartbeat_throttle_interval") == SDK_THROTTLE:
             # Held back by the SDK, a heartbeat would bring the word of a cancel half a minute late.
             config["max_heartbeat_throttle_interval"] = BEAT
+        deployment = config.get("deployment_config")
+        if deployment is not None and deployment.use_worker_versioning:
+            config["workflows"] = [self._versioned(each) for each in config.get("workflows", ())]
         return config
+
+    def _versioned(self, cls: type) -> type:
+        # Whatever the worker's default: a pinned run waits for a version that is no more.
+        ours = next((name for name, each in self._types.items() if each is cls), None)
+        return cls if ours is None else workflow_type(ours, VersioningBehavior.AUTO_UPGRADE)
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Check the namespace's search attributes, then run the worker."""

@@ -202,7 +202,7 @@ class Gate:
 
     @property
     def refused(self) -> list[Refusal]:
-        """The latest answers that came by signal and were refused."""
+        """The latest answers that were refused, with nobody to tell: by signal, or by a reset."""
         return list(self._ledger.refusals)
 
     @property
@@ -372,7 +372,7 @@ class Gate:
 
     def _show_details(self) -> None:
         kept = len(self._ledger.refusals)
-        refused = [f"{kept} answers by signal were refused: query `requirements` says why"]
+        refused = [f"{kept} answers were refused: query `requirements` says why"]
         notes = self._notes + (refused if kept else [])
         shown = _details.markdown(self.open, self._blocked, notes, workflow.info())
         workflow.set_current_details(shown)

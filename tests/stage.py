@@ -206,10 +206,15 @@ async def details(handle: WorkflowHandle[Any, Any]) -> str:
 
 
 async def cli(env: WorkflowEnvironment, *args: str) -> tuple[int, Any, str]:
-    """Run the `temporal` command against `env`, and return its exit code, its output (JSON if it
-    is) and stderr.
+    """Run the `temporal` command against `env`; see `cli_at`."""
+    return await cli_at(env.client.service_client.config.target_host, *args)
+
+
+async def cli_at(target: str, *args: str) -> tuple[int, Any, str]:
+    """Run the `temporal` command, and return its exit code, its output (JSON if it is) and
+    stderr.
     """
-    address = ["--address", env.client.service_client.config.target_host]
+    address = ["--address", target]
     process = await asyncio.create_subprocess_exec(
         temporal_binary(),
         *args,

@@ -25,9 +25,11 @@ from temporal_hitl import (
 )
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS
 from temporal_hitl.workflow import BLOCKED_KEY
-from tests.stage import details, ended, new_queue, paused, replay_all, replays, serving, until
+from tests.stage import cli, details, ended, new_queue, paused, replay_all, replays, serving, until
 
 NAME = "release"
+SOON = timedelta(seconds=2)
+"""After how long the server gives a workflow task out again that nobody could do."""
 executed: list[str] = []
 
 
@@ -75,7 +77,9 @@ async def memo_of(handle: WorkflowHandle[Any, Any]) -> Any:
     return (await (await handle.describe()).memo()).get(BLOCKED_KEY)
 
 
-@pytest.mark.parametrize("options", [{"on_error": "fail"}, {"max_retries": 0}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"on_error": "fail"}, {"on_error": "skip", "max_retries": 0}], ids=str
+)
 async def test_a_step_that_no_worker_has(env: WorkflowEnvironment, options: dict[str, Any]) -> None:
     """A step that the workers lack counts no attempt, and is not skipped: it runs later."""
     executed.clear()
@@ -238,13 +242,63 @@ def test_retired_and_served() -> None:
         HitlPlugin(workflows=[whole()], retired=[NAME])
 
 
-async def test_an_authors_own_exception_of_that_name(env: WorkflowEnvironment) -> None:
+@pytest.mark.parametrize("on_error", ["skip", "fail"])
+async def test_an_authors_own_exception_of_that_name(
+    env: WorkflowEnvironment, on_error: str
+) -> None:
     """An executor that raises a `NotFoundError` of its own fails as ever: nothing is blocked."""
-    definition = Workflow(NAME, [Step("miss", miss, max_retries=1), Step("load", load)])
+    failing = Step("miss", miss, max_retries=0, on_error=on_error)
+    definition = Workflow(NAME, [failing, Step("load", load)])
     async with serving(env, definition) as client:
         run = await client.start(NAME)
         output = await ended(client, run)
 
-    assert (RunStatus.completed, "loaded") == (output.status, output.content)
-    assert "tests.test_blocked.NotFoundError: no such customer" == output.step_results[0].error
+    told = "tests.test_blocked.NotFoundError: no such customer"
+    if on_error == "skip":
+        assert (RunStatus.completed, "loaded") == (output.status, output.content)
+        assert told == output.step_results[0].error
+    else:
+        assert (RunStatus.error, []) == (output.status, output.step_results)
+        assert "no such customer" in str(output.error)
+        assert "tests.test_blocked.NotFoundError" == output.error_type
+    assert {} == output.blocked
     await replays(client.handle(run), definition)
+
+
+@pytest.mark.parametrize("when", ["paused", "new"])
+async def test_a_workflow_type_that_no_worker_has(env: WorkflowEnvironment, when: str) -> None:
+    """A run whose workflow type the workers lack goes on by itself once one has it."""
+    executed.clear()
+    queue = new_queue()
+    other = Workflow("other", [Step("load", load)])
+    async with serving(env, whole(), queue=queue) as client:
+        run = await client.start(NAME, task_timeout=SOON) if when == "paused" else None
+        if run is not None:
+            await paused(client, run)
+    async with serving(env, other, queue=queue):
+        run = run or await client.start(NAME, task_timeout=SOON)
+        # A signal needs no worker that understands it; an update would be told that there is none.
+        await client.handle(run).signal("confirm", "load")
+        described = await until(lambda: failed_task(env, run))
+        beside = await ended(client, await client.start("other"))
+    async with serving(env, whole(), queue=queue):
+        if when == "new":
+            # What is told before there is a question is refused.
+            await paused(client, run)
+            await client.resolve(run, Confirm(requirement_id="load"))
+        output = await ended(client, run)
+
+    assert NAME in described
+    assert "loaded" == beside.content
+    assert (RunStatus.completed, "redacted") == (output.status, output.content)
+    assert (1 if when == "new" else 0) == len(output.refused)
+    assert ["redact"] == executed
+    await replays(client.handle(run), whole())
+
+
+async def failed_task(env: WorkflowEnvironment, run: str) -> str | None:
+    """Return why the run's workflow task failed, as an operator finds it."""
+    _, told, _ = await cli(env, "workflow", "show", "--workflow-id", run, "-o", "json")
+    events = [each.get("workflowTaskFailedEventAttributes") for each in told["events"]]
+    failures = [each["failure"]["message"] for each in events if each]
+    return failures[-1] if failures else None

@@ -233,11 +233,11 @@ class ResolutionRecord(Wire):
 
 
 class Refusal(Wire):
-    """An answer that came by signal and was refused; kept so that its sender can find out."""
+    """An answer that was refused with nobody to tell: by signal, or delivered again by a reset."""
 
     at: datetime
     door: str
-    """The signal's name."""
+    """The name of the signal or update."""
     payload: str
     """What arrived, as text, cut at 500 characters."""
     reason: str
