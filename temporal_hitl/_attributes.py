@@ -59,7 +59,7 @@ async def ensure_search_attributes(client: Client) -> None:
         return
     request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=_TYPES)
     try:
-        await client.operator_service.add_search_attributes(request)
+        await client.operator_service.add_search_attributes(request, retry=True)
         async with asyncio.timeout(SPREAD):
             while not await _exist(client):
                 await asyncio.sleep(0.1)
@@ -70,7 +70,7 @@ async def ensure_search_attributes(client: Client) -> None:
 async def _known(client: Client) -> Mapping[str, IndexedValueType.ValueType]:
     request = ListSearchAttributesRequest(namespace=client.namespace)
     try:
-        told = await client.operator_service.list_search_attributes(request)
+        told = await client.operator_service.list_search_attributes(request, retry=True)
     except RPCError as error:
         # Not every server lets a worker ask; that the attributes exist is asked in another way.
         if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED):
