@@ -23,14 +23,16 @@ from typing import Any, cast
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import PydanticSerializationError
 from temporalio import activity
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from temporal_hitl._calls import ActivityCall, ActivityResult, activity_id_of
+from temporal_hitl._child_end import ChildEnd
+from temporal_hitl._reach import Reach
 from temporal_hitl._registry import Registry
 from temporal_hitl._source import is_async, qualified_name
-from temporal_hitl.errors import DefinitionError, HitlError, wire_type
-from temporal_hitl.plan import LIVENESS, plan_activity
+from temporal_hitl.errors import DefinitionError, HitlError, RunNotFound, wire_type
+from temporal_hitl.plan import LIVENESS, child_activity, plan_activity
 from temporal_hitl.primitives import Executor, Node
 from temporal_hitl.run import StepOutput
 
@@ -55,7 +57,7 @@ class RunContext:
 
 
 class Line:
-    """The way from an activity back to its run; each worker that starts lays it."""
+    """The way from an activity back to runs; each worker that starts lays it."""
 
     def __init__(self) -> None:
         self._ends: dict[str, tuple[Client, asyncio.AbstractEventLoop]] = {}
@@ -63,6 +65,10 @@ class Line:
     def connect(self, client: Client) -> None:
         """Use `client`, on the loop that runs now, for the runs of its namespace."""
         self._ends[client.namespace] = client, asyncio.get_running_loop()
+
+    def reach(self, info: activity.Info) -> Reach:
+        """Return the way to every run of the activity's namespace."""
+        return Reach(self._ends[info.namespace][0])
 
     async def complete(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
         """Return `call` with all that it may name."""
@@ -98,9 +104,12 @@ async def _all_outputs(run: WorkflowHandle[Any, Any], activity_id: str) -> dict[
 
 
 def activities_of(registry: Registry, line: Line) -> list[Callable[..., Any]]:
-    """Return an activity per served function, and one per pipeline that looks its plan up."""
+    """Return an activity per served function, and per pipeline one that looks its plan up and one
+    that looks for child runs.
+    """
     plans = [_plan(registry, name) for name in registry.names]
-    return [*plans, *(_activity(registry, line, name) for name in registry.served)]
+    children = [_child(line, name) for name in registry.names]
+    return [*plans, *children, *(_activity(registry, line, name) for name in registry.served)]
 
 
 def _plan(registry: Registry, name: str) -> Callable[..., Any]:
@@ -111,6 +120,24 @@ def _plan(registry: Registry, name: str) -> Callable[..., Any]:
             raise ApplicationError(str(error), type=wire_type(error), non_retryable=True) from None
 
     return activity.defn(name=plan_activity(name))(plan)
+
+
+def _child(line: Line, name: str) -> Callable[..., Any]:
+    async def child(run_id: str, execution_id: str, patience: float) -> dict[str, Any]:
+        """Return how a child run ended, or nothing where it still runs."""
+        reach = line.reach(activity.info())
+        try:
+            async with asyncio.timeout(patience):
+                ended = ChildEnd(returned=await reach.result(run_id, execution_id))
+        except TimeoutError:
+            return {}
+        except WorkflowFailureError as failed:
+            ended = ChildEnd.badly(run_id, failed.cause)
+        except RunNotFound as gone:
+            ended = ChildEnd.badly(run_id, gone)
+        return ended.model_dump(mode="json")
+
+    return activity.defn(name=child_activity(name))(child)
 
 
 def _activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._caller import Caller, StepFailed
+from temporal_hitl._children import Children
 from temporal_hitl._interpreter import Interpreter, RunCancelled
 from temporal_hitl._progress import Carried, Progress
 from temporal_hitl._scope import State
@@ -45,7 +46,10 @@ class Execution:
         self._results: list[StepOutput] = []
         self._too_large = False
         self._caller = Caller(gate.blocked, gate.unblocked, self._hold)
-        self._walker = Interpreter(gate, self._caller, options, self._progress, self._events)
+        self._children = Children(self._progress.children, gate, self._hold)
+        self._walker = Interpreter(
+            gate, self._caller, self._children, options, self._progress, self._events
+        )
 
     async def run(self) -> dict[str, Any]:
         """Walk the plan to its end, and return the run's output as JSON data."""
@@ -73,19 +77,23 @@ class Execution:
             if not walk.done():
                 self._continue_as_new(plan)
 
-    # A new execution: only at an instant when nothing but gates and timers is pending, as it would
-    # cancel running activities, and lose handlers that have not finished.
+    # A new execution: only at an instant when nothing but gates, child runs and timers is pending,
+    # as it would cancel running activities, and lose handlers that have not finished.
+
+    @property
+    def _running(self) -> list[str]:
+        return [*self._caller.running, *self._children.busy]
 
     def _is_due(self) -> bool:
         return workflow.info().is_continue_as_new_suggested() and not self._too_large
 
     def _is_quiet(self) -> bool:
-        return self._is_due() and not self._caller.running and workflow.all_handlers_finished()
+        return self._is_due() and not self._running and workflow.all_handlers_finished()
 
     async def _hold(self) -> None:
         """Wait for ever before a call, where the run is to continue as new instead."""
         events = workflow.info().get_current_history_length()
-        if self._is_due() and (not self._caller.running or events >= HOLD):
+        if self._is_due() and (not self._running or events >= HOLD):
             await workflow.wait_condition(lambda: not self._is_due())
 
     def _continue_as_new(self, plan: Plan) -> None:
@@ -134,8 +142,9 @@ class Execution:
             requirements=self._gate.open,
             resolutions=self._gate.records,
             refused=self._gate.refused,
-            running=self._caller.running,
+            running=self._running,
             blocked=self._gate.all_blocked,
+            children=self._children.run_ids,
             events=self._events,
             session_state=self._state.values,
             error=error,

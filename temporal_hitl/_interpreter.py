@@ -16,6 +16,8 @@ from temporalio import workflow
 
 from temporal_hitl._caller import TOO_LARGE, Caller, StepFailed, too_large
 from temporal_hitl._calls import ActivityCall, ActivityResult, Role, activity_id_of
+from temporal_hitl._child_end import changes
+from temporal_hitl._children import Children
 from temporal_hitl._progress import LoopProgress, Progress
 from temporal_hitl._scope import Scope, State, container_output
 from temporal_hitl._sizes import FAR, LIMIT, page, recent, size_of
@@ -23,6 +25,7 @@ from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChange
 from temporal_hitl.plan import (
     AnyPlan,
     Call,
+    Child,
     ConditionPlan,
     LoopPlan,
     ParallelPlan,
@@ -57,13 +60,16 @@ class Interpreter:
         self,
         gate: Gate,
         caller: Caller,
+        children: Children,
         options: RunOptions,
         progress: Progress,
         events: list[AnyEvent],
     ) -> None:
         self._gate = gate
         self._caller = caller
+        self._children = children
         self._options = options
+        self._session_id = options.session_id or workflow.info().workflow_id
         self._progress = progress
         self._events = events
         self._visible: dict[str, Scope] = {}
@@ -129,6 +135,8 @@ class Interpreter:
     async def _step(self, node: StepPlan, scope: Scope) -> StepOutput | None:
         if node.review.requires_confirmation and not await self._confirmed(node, scope):
             return None
+        if isinstance(node.call, Child):
+            return await self._child(node.call, node, scope)
         try:
             result = await self._call("executor", node.call, node, scope)
         except StepFailed as failed:
@@ -138,6 +146,20 @@ class Interpreter:
             error = output.error or "the executor returned success=False"
             self._go_on(node, scope, "Step", StepFailed(scope.path, RETURNED, error))
         return output
+
+    async def _child(self, child: Child, node: StepPlan, scope: Scope) -> StepOutput:
+        given = scope.input if scope.previous is None else scope.previous
+        options = self._options.model_copy(
+            update={"session_state": scope.state.values, "session_id": self._session_id}
+        )
+        try:
+            ended = await self._children.run(scope.path, child, given, options)
+        except StepFailed as failed:
+            return self._go_on(node, scope, "Workflow", failed)
+        scope.state.apply(*changes(scope.state.values, ended.session_state))
+        return StepOutput(
+            step_name=node.name, path=scope.path, step_type="Workflow", content=ended.content
+        )
 
     async def _confirmed(self, node: StepPlan, scope: Scope) -> bool:
         review = node.review
@@ -267,7 +289,7 @@ class Interpreter:
             path=scope.path,
             name=node.name,
             session_state=scope.state.values,
-            session_id=self._options.session_id or workflow.info().workflow_id,
+            session_id=self._session_id,
             user_id=self._options.user_id,
             outputs=list(outputs),
             **self._given(scope),

@@ -93,6 +93,30 @@ class Reach:
             return await self._running(described)
         return await self._ended(described)
 
+    async def result(self, run_id: str, execution_id: str) -> Any:
+        """Wait for the end of the run that began as `execution_id`, and return its result.
+
+        Raises:
+            WorkflowFailureError: it has not completed.
+            RunNotFound: retention has deleted it.
+        """
+        latest = await self._latest(run_id, execution_id)
+        try:
+            return await self._client.get_workflow_handle(run_id, run_id=latest).result()
+        except WorkflowFailureError:
+            # An execution that was reset ends as terminated, and its run goes on in another.
+            if latest == await self._latest(run_id, execution_id):
+                raise
+        except RPCError as error:
+            raise not_found(run_id, error) from error
+        return await self.result(run_id, execution_id)
+
+    async def _latest(self, run_id: str, execution_id: str) -> str:
+        described = await self.describe(run_id)
+        first = described.raw_description.workflow_execution_info.first_run_id
+        # Retention deletes earlier executions, so the latest is asked, unless it is another run's.
+        return described.run_id if first == execution_id else execution_id
+
     async def _running(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
         try:
             return WorkflowRunOutput.model_validate(await self.query(described.id, "run_output"))
