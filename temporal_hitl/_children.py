@@ -191,7 +191,7 @@ class Children:
     async def _until_nudged(self, path: str, pause: timedelta) -> None:
         # As the gate's deadline: a `wait_condition` with a timeout replays on one Python only.
         wake = self._wakes[path] = asyncio.get_running_loop().create_future()
-        timer = asyncio.create_task(self._wake_after(path, pause))
+        timer = asyncio.create_task(self._wake_after(pause, path))
         try:
             await wake
         except asyncio.CancelledError:
@@ -199,7 +199,7 @@ class Children:
             raise
         timer.cancel()
 
-    async def _wake_after(self, path: str, pause: timedelta) -> None:
+    async def _wake_after(self, pause: timedelta, path: str) -> None:
         await workflow.sleep(pause, summary=f"looks for {self._in_flight[path].run_id}")
         self._wake(path)
 
@@ -227,6 +227,7 @@ class Children:
                 await asyncio.gather(self._starts[path], return_exceptions=True)
             child = self._in_flight.pop(path, None)
             if child is not None:
+                self._show()
                 # It may have ended just now.
                 with contextlib.suppress(ApplicationError):
                     await workflow.get_external_workflow_handle(child.run_id).cancel()
