@@ -181,11 +181,13 @@ async def test_a_parent_is_cancelled(env: WorkflowEnvironment, cache: int) -> No
     """Who cancels a run cancels all below it: what is open there closes as withdrawn."""
     bottom = Workflow("bottom", [gated()])
     parent = Workflow("cancels", [Parallel(Workflow("middle", [bottom]), gated(), name="all")])
-    async with serving(env, parent, max_cached_workflows=cache) as client:
+    queue = new_queue()
+    async with serving(env, parent, queue=queue) as client:
         run = await client.start(parent, "data")
         below = f"{run}.all.middle"
         runs = [run, below, f"{below}.bottom"]
         await until(lambda: both(client, run))
+    async with serving(env, parent, queue=queue, max_cached_workflows=cache) as client:
         await client.cancel(run)
         await check_cancelled(client, *runs)
         replayed = [await replay_all(env, each, parent) for each in runs]
@@ -223,13 +225,13 @@ async def test_another_branch_ends_the_run(env: WorkflowEnvironment, how: dict[s
     assert (expected, {}) == (output.status, output.children)
 
 
-async def test_cancelled_as_it_starts(env: WorkflowEnvironment, cache: int) -> None:
+async def test_cancelled_as_it_starts(env: WorkflowEnvironment) -> None:
     """A child that is on its way when its branch is cancelled is cancelled once it has started."""
     starting = Step("sub", workflow=Workflow("starting", [gated()]), requires_confirmation=True)
     gate = gated(on_reject=OnReject.cancel)
     parent = Workflow("starts", [Parallel(starting, gate, name="all")])
     at_once = [Confirm(requirement_id="all.sub"), Reject(requirement_id="all.process")]
-    async with serving(env, parent, max_cached_workflows=cache) as client:
+    async with serving(env, parent) as client:
         run = await client.start(parent, "data")
         await until(lambda: both(client, run))
         told = [each.model_dump(mode="json") for each in at_once]

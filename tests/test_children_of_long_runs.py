@@ -1,6 +1,4 @@
-"""A parent that has continued as new, or was reset, still gets its child's end, once, and believes
-nobody who says so.
-"""
+"""A parent that has continued as new still gets its child's end, once, and believes nobody."""
 
 from __future__ import annotations
 
@@ -10,7 +8,6 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
@@ -18,7 +15,6 @@ from temporal_hitl import (
     HitlClient,
     Loop,
     Parallel,
-    Reject,
     RunStatus,
     Step,
     StepInput,
@@ -27,7 +23,6 @@ from temporal_hitl import (
 )
 from tests.stage import (
     activities,
-    cli,
     ended,
     new_queue,
     paused,
@@ -88,10 +83,11 @@ async def looks(client: HitlClient, run: str) -> int:
 async def test_answered_after_it(short: WorkflowEnvironment, cache: int) -> None:
     """A parent that has continued as new gets the end of the child that it started before."""
     executed.clear()
-    parent = beside(Workflow("asks", [gated()]))
-    async with serving(short, parent, max_cached_workflows=cache) as client:
+    parent, queue = beside(Workflow("asks", [gated()])), new_queue()
+    async with serving(short, parent, queue=queue) as client:
         run = await client.start(parent, "data")
         waiting = await until(lambda: worked(client, run))
+    async with serving(short, parent, queue=queue, max_cached_workflows=cache) as client:
         await confirm(client, f"{run}.all.sub")
         output = await ended(client, run)
         continued = await replay_all(short, run, parent)
@@ -102,6 +98,23 @@ async def test_answered_after_it(short: WorkflowEnvironment, cache: int) -> None
     assert {"sub": "data processed", "work": 18} == output.step_results[0].content
     assert ["process", "process"] == executed
     assert (True, 1) == (1 < continued, children)
+
+
+async def test_cancelled_after_it(short: WorkflowEnvironment, cache: int) -> None:
+    """A run that has continued as new cancels its child, and what is below, as any other."""
+    parent, queue = beside(Workflow("middle", [Workflow("bottom", [gated()])])), new_queue()
+    async with serving(short, parent, queue=queue) as client:
+        run = await client.start(parent, "data")
+        await until(lambda: worked(client, run))
+    async with serving(short, parent, queue=queue, max_cached_workflows=cache) as client:
+        await client.cancel(run)
+        below = [f"{run}.all.sub", f"{run}.all.sub.bottom"]
+        outputs = [await ended(client, each) for each in (run, *below)]
+        continued = await replay_all(short, run, parent)
+
+    assert 3 * [RunStatus.cancelled] == [each.status for each in outputs]
+    assert [True] == [each.withdrawn for each in outputs[-1].resolutions]
+    assert 1 < continued
 
 
 async def ended_once(client: HitlClient, run: str) -> None:
@@ -244,7 +257,7 @@ async def reached(client: HitlClient, run: str) -> Any:
 async def test_workers_come_and_go(short: WorkflowEnvironment, cache: int) -> None:
     """No worker needs to live while a child waits, or while it ends."""
     parent, queue = beside(Workflow("asks", [gated()])), new_queue()
-    async with serving(short, parent, queue=queue, max_cached_workflows=cache) as client:
+    async with serving(short, parent, queue=queue) as client:
         run = await client.start(parent, "data")
         await until(lambda: worked(client, run))
     await client.handle(f"{run}.all.sub").signal("confirm", "process")
@@ -253,102 +266,3 @@ async def test_workers_come_and_go(short: WorkflowEnvironment, cache: int) -> No
         await replay_all(short, run, parent)
 
     assert RunStatus.completed is output.status
-
-
-# Reset
-
-
-async def reset(env: WorkflowEnvironment, client: HitlClient, run: str, task: int) -> None:
-    """Reset a run to its workflow task number `task`."""
-    events = (await client.handle(run).fetch_history()).events
-    done = [each.event_id for each in events if each.event_type == TASK_DONE]
-    args = ["--workflow-id", run, "--event-id", str(done[task]), "--reason", "a mistake"]
-    code, _, error = await cli(env, "workflow", "reset", *args)
-    assert (0, "") == (code, error)
-
-
-async def status(client: HitlClient, run: str, execution: str) -> WorkflowExecutionStatus | None:
-    handle = client.client.get_workflow_handle(run, run_id=execution)
-    return (await handle.describe()).status
-
-
-@pytest.mark.parametrize("when", ["before it asked", "before the child", "after the child"])
-async def test_a_parent_is_reset(env: WorkflowEnvironment, when: str) -> None:
-    """A parent that is reset goes on with the child that it had started by then, and replaces one
-    that it had not: nothing runs on what that one was told.
-    """
-    parent = Workflow("resets", [gated("first"), Step("sub", workflow=Workflow("asks", [gated()]))])
-    async with serving(env, parent) as client:
-        run = await client.start(parent, "data")
-        await paused(client, run)
-        await confirm(client, run, "first")
-        (old,) = (await paused(client, run)).child_runs
-        tasks = {"before it asked": 0, "before the child": 1, "after the child": -1}
-        await reset(env, client, run, tasks[when])
-        if when == "before it asked":
-            await paused(client, run)
-            await confirm(client, run, "first")
-        if when != "after the child":
-            await until(lambda: replaced(client, old.run_id, old.execution_id))
-        (new,) = (await paused(client, run)).child_runs
-        await confirm(client, new.run_id)
-        output = await ended(client, run)
-        await replay_all(env, run, parent)
-        left = await status(client, old.run_id, old.execution_id)
-
-    goes_on = when == "after the child"
-    assert goes_on == (old.execution_id == new.execution_id)
-    assert goes_on == (left is WorkflowExecutionStatus.COMPLETED)
-    assert "data processed processed" == output.content
-
-
-async def test_a_child_left_behind_is_answered(env: WorkflowEnvironment) -> None:
-    """A child that a reset left behind, and that a person answers, is not taken for the one that
-    the run starts later.
-    """
-    parent = Workflow("leaves", [gated("first"), Step("sub", workflow=Workflow("asks", [gated()]))])
-    async with serving(env, parent) as client:
-        run = await client.start(parent, "data")
-        await paused(client, run)
-        await confirm(client, run, "first")
-        (old,) = (await paused(client, run)).child_runs
-        await reset(env, client, run, 0)
-        await paused(client, run)
-        await confirm(client, old.run_id)
-        await ended(client, old.run_id)
-        await confirm(client, run, "first")
-        (new,) = (await paused(client, run)).child_runs
-        await client.resolve(new.run_id, Reject(requirement_id="process"))
-        output = await ended(client, run)
-        await replay_all(env, run, parent)
-
-    assert (RunStatus.completed, None) == (output.status, output.step_results[1].content)
-
-
-async def replaced(client: HitlClient, run: str, execution: str) -> bool:
-    return (await client.handle(run).describe()).run_id != execution
-
-
-@pytest.mark.parametrize("continued", [False, True])
-async def test_a_child_is_reset(short: WorkflowEnvironment, continued: bool) -> None:
-    """A child that is reset ends when it ends; that an execution of it was cut short is no end."""
-    inner = Workflow("asks", [gated()])
-    parent = beside(inner) if continued else Workflow("waits", [Step("sub", workflow=inner)])
-    async with serving(short, parent) as client:
-        run = await client.start(parent, "data")
-        if continued:
-            await until(lambda: worked(client, run))
-        (below,) = (await paused(client, run)).child_runs
-        path = "all.sub" if continued else "sub"
-        if continued:  # While it is looked for: its execution ends as terminated.
-            await client.handle(run).signal("child_ended", args=[path, below.run_id])
-            await until(lambda: looks(client, run))
-        await reset(short, client, below.run_id, 0)
-        await until(lambda: replaced(client, below.run_id, below.execution_id))
-        await paused(client, below.run_id)
-        await confirm(client, below.run_id)
-        output = await ended(client, run)
-        await replay_all(short, run, parent)
-
-    assert RunStatus.completed is output.status
-    assert [] == output.failed_steps

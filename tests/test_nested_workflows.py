@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio import workflow
+from temporalio.api.enums.v1 import EventType
 from temporalio.common import RetryPolicy
 from temporalio.testing import WorkflowEnvironment
 
@@ -29,7 +32,17 @@ from temporal_hitl import (
     Workflow,
 )
 from temporal_hitl.errors import RunNotFound, UnknownRequirement
-from tests.stage import WAIT, details, ended, outcome, paused, replay_all, serving, until
+from tests.stage import (
+    WAIT,
+    details,
+    ended,
+    new_queue,
+    outcome,
+    paused,
+    replay_all,
+    serving,
+    until,
+)
 
 
 def fetch(step_input: StepInput) -> str:
@@ -48,16 +61,32 @@ def child(name: str = "child") -> Workflow:
     return Workflow(name, [gated()])
 
 
+CANCEL_ASKED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+SIGNAL_SENT = EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
+
+
+@workflow.defn
+class ByHand:
+    """A workflow of a user's own that runs a pipeline as its child."""
+
+    @workflow.run
+    async def run(self, order: str) -> dict[str, Any]:
+        """Return the run output of the pipeline."""
+        return await workflow.execute_child_workflow("child", order, id="below-by-hand")
+
+
 async def confirm(client: HitlClient, run: str, key: str = "process") -> None:
     await client.resolve(run, Confirm(requirement_id=key))
 
 
 async def test_a_gate_in_a_child(env: WorkflowEnvironment, cache: int) -> None:
     """A child asks under an id of its own; its content is the step's, and the parent goes on."""
-    parent = Workflow("parent", [fetch, child(), Step("save", process)])
-    async with serving(env, parent, max_cached_workflows=cache) as client:
+    parent, queue = Workflow("parent", [fetch, child(), Step("save", process)]), new_queue()
+    # Uncached from here on: the SDK cuts local activities short where runs without a cache start.
+    async with serving(env, parent, queue=queue) as client:
         run = await client.start(parent, "data")
         waiting = await paused(client, run)
+    async with serving(env, parent, queue=queue, max_cached_workflows=cache) as client:
         await confirm(client, f"{run}.child")
         output = await ended(client, run)
         replayed = [await replay_all(env, each, parent) for each in (run, f"{run}.child")]
@@ -337,6 +366,76 @@ async def test_too_much_to_hand_over(env: WorkflowEnvironment) -> None:
     assert {} == output.session_state
 
 
+async def test_more_runs_than_are_followed(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`wait` follows so many runs and no more, sees the others too, and leaves nothing behind."""
+    monkeypatch.setattr("temporal_hitl._following.FOLLOWED", 1)
+    monkeypatch.setattr("temporal_hitl._following.UNFOLLOWED", 0.2)
+    parent = Workflow("many", [Parallel(child("one"), child("other"), name="all")])
+    async with serving(env, parent) as client:
+        before = asyncio.all_tasks()
+        run = await client.start(parent, "data")
+        asked = []
+        for _ in range(2):
+            drafts = (await client.wait(run, timeout=WAIT)).drafts()
+            asked.append(len(drafts))
+            await confirm(client, drafts[0].run_id)
+        output = await client.wait(run, timeout=WAIT)
+        left = asyncio.all_tasks() - before
+
+    assert ([2, 1], RunStatus.completed) == (asked, output.status)
+    assert [] == [each for each in left if "_following" in repr(each.get_coro())]
+
+
+async def test_a_child_that_nobody_serves(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that cannot be reached stays named in its parent, which can still be seen and
+    cancelled.
+    """
+    monkeypatch.setattr("temporal_hitl._reach.PATIENCE", timedelta(seconds=0.5))
+    parent = Workflow("alone", [Step("sub", workflow=child(), task_queue=new_queue())])
+    async with serving(env, parent) as client:
+        run = await client.start(parent, "data")
+        waiting = await until(lambda: in_flight(client, run))
+        await client.cancel(run)
+        output = await ended(client, run)
+        events = (await client.handle(f"{run}.sub").fetch_history()).events
+
+    assert ({"sub": f"{run}.sub"}, []) == (waiting.children, waiting.child_runs)
+    assert RunStatus.cancelled is output.status
+    assert CANCEL_ASKED in [each.event_type for each in events]
+
+
+async def in_flight(client: HitlClient, run: str) -> Any:
+    output = await client.get(run)
+    return output if output.children and not output.running else None
+
+
+async def test_a_parent_written_by_hand(env: WorkflowEnvironment) -> None:
+    """A pipeline that is the child of a workflow written by hand tells nobody that it ends."""
+    async with serving(env, child(), workflows=[ByHand]) as client:
+        handle = await env.client.start_workflow(
+            ByHand.run, "data", id="by-hand", task_queue=client.task_queue
+        )
+        await until(lambda: started(client, "below-by-hand"))
+        await paused(client, "below-by-hand")
+        await confirm(client, "below-by-hand")
+        output = await asyncio.wait_for(handle.result(), WAIT)
+        events = (await client.handle("below-by-hand").fetch_history()).events
+
+    assert "data processed" == output["content"]
+    assert SIGNAL_SENT not in [each.event_type for each in events]
+
+
+async def started(client: HitlClient, run: str) -> bool:
+    try:
+        return bool(await client.get(run))
+    except RunNotFound:
+        return False
+
+
 async def test_a_session_holds_no_children(embedded: SqliteDb) -> None:
     """A session lists the runs that somebody started, and not those that these started."""
     parent = Workflow("session", [Workflow("in_session", [fetch])], db=embedded)
@@ -361,9 +460,13 @@ async def test_redefined_in_one_process(embedded: SqliteDb) -> None:
     waiting = await first.arun("data")
     later = await second.arun("data")
     outputs = []
-    for workflow, output in ((second, later), (second, waiting), (first, await first.arun("data"))):
+    for definition, output in (
+        (second, later),
+        (second, waiting),
+        (first, await first.arun("data")),
+    ):
         output.steps_requiring_confirmation[0].confirm()
-        outputs.append((await workflow.acontinue_run(output)).content)
+        outputs.append((await definition.acontinue_run(output)).content)
 
     assert ["second", "second", "first"] == outputs
 
