@@ -174,7 +174,7 @@ async def test_terminated_after_it(short: WorkflowEnvironment, on_error: str) ->
         await replay_all(short, run, parent)
 
     failed = RunStatus.error if on_error == "fail" else RunStatus.completed
-    told = output.error or output.step_results[0].steps[0].error  # type: ignore[index]
+    told = output.error or str(output.failed_steps[0].error)
     assert (1, 2, failed) == (still, looked, output.status)
     assert f"child run {below.id!r} was terminated" in told
 

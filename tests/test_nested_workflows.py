@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio import workflow
-from temporalio.api.enums.v1 import EventType
-from temporalio.common import RetryPolicy
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
     Condition,
     Confirm,
-    DefinitionError,
     HitlClient,
-    HitlPlugin,
     Loop,
     Parallel,
     Reject,
@@ -59,20 +52,6 @@ def gated(name: str = "process") -> Step:
 
 def child(name: str = "child") -> Workflow:
     return Workflow(name, [gated()])
-
-
-CANCEL_ASKED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
-SIGNAL_SENT = EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
-
-
-@workflow.defn
-class ByHand:
-    """A workflow of a user's own that runs a pipeline as its child."""
-
-    @workflow.run
-    async def run(self, order: str) -> dict[str, Any]:
-        """Return the run output of the pipeline."""
-        return await workflow.execute_child_workflow("child", order, id="below-by-hand")
 
 
 async def confirm(client: HitlClient, run: str, key: str = "process") -> None:
@@ -172,6 +151,8 @@ async def test_rows_of_their_own(env: WorkflowEnvironment) -> None:
             return found if len(found) == 3 else None
 
         listed = await until(rows)
+        found = env.client.list_workflows(f"RootWorkflowId = '{run}'")
+        family = [each.id async for each in found]
         below = f"{run}.all.rows_between"
         for each in listed:
             await confirm(client, each.run_id, each.id)
@@ -181,6 +162,7 @@ async def test_rows_of_their_own(env: WorkflowEnvironment) -> None:
         (each.run_id, each.id) for each in listed
     }
     assert {run} == {each.root_run_id for each in listed}
+    assert sorted(family) == sorted(each.run_id for each in listed)
     assert RunStatus.completed is output.status
 
 
@@ -232,19 +214,20 @@ async def test_in_every_container(env: WorkflowEnvironment) -> None:
         ],
     )
     async with serving(env, parent) as client:
-        run = await client.start(parent, "data", run_id="everywhere")
+        run = await client.start(parent, "data")
         output = await ended(client, run)
         await replay_all(env, run, parent)
 
         async def children() -> Any:
-            found = [each.id async for each in env.client.list_workflows("WorkflowType = 'one'")]
+            query = f"RootWorkflowId = '{run}' AND WorkflowType = 'one'"
+            found = [each.id async for each in env.client.list_workflows(query)]
             return found if len(found) == 8 else None
 
         ids = await until(children)
 
     fetched = "data" + 6 * " fetched"  # A Loop's iterations start from the same.
     assert {"left": fetched, "right": fetched} == output.content
-    assert sorted(f"everywhere.{path}" for path in PATHS) == sorted(ids)
+    assert sorted(f"{run}.{path}" for path in PATHS) == sorted(ids)
 
 
 PATHS = [
@@ -313,209 +296,3 @@ async def test_a_gate_before_a_child(env: WorkflowEnvironment) -> None:
             await client.get(f"{run}.sub")
 
     assert ["fetch"] == [each.step_name for each in output.step_results]
-
-
-async def test_a_long_id(env: WorkflowEnvironment) -> None:
-    """A child of a run whose id is as long as Temporal allows is addressed by a shorter one."""
-    parent = Workflow("long", [child()])
-    async with serving(env, parent) as client:
-        run = await client.start(parent, "data", run_id="é" * 499)
-        (below,) = (await paused(client, run)).child_runs
-        await confirm(client, below.run_id)
-        output = await ended(client, run)
-
-    assert RunStatus.completed is output.status
-    assert len(below.run_id.encode()) <= 1000
-    assert below.run_id.startswith("é" * 400)
-
-
-async def test_large_inputs(env: WorkflowEnvironment) -> None:
-    """Children that start at once and are given much do not end the run by one large message."""
-
-    def large() -> str:
-        return "l" * 1_200_000
-
-    def length(step_input: StepInput) -> int:
-        return len(step_input.input)
-
-    one = Workflow("length", [length])
-    fan = Parallel(*(Step(f"n{n}", workflow=one) for n in range(4)), name="fan")
-    output = await outcome(env, Workflow("large", [large, fan]))
-
-    assert {f"n{n}": 1_200_000 for n in range(4)} == output.content
-
-
-async def test_too_much_to_hand_over(env: WorkflowEnvironment) -> None:
-    """A child whose end holds too much to be told fails its step with a sentence."""
-
-    def much(session_state: dict[str, Any]) -> str:
-        session_state["much"] = "m" * 1_000_000
-        return "m" * 1_000_000
-
-    output = await outcome(
-        env,
-        Workflow(
-            "too_much",
-            [Workflow("much", [much]), fetch],
-        ),
-        "data",
-    )
-
-    assert "data fetched" == output.content
-    assert "temporal_hitl.TooLarge" in (output.step_results[0].error or "")
-    assert {} == output.session_state
-
-
-async def test_more_runs_than_are_followed(
-    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`wait` follows so many runs and no more, sees the others too, and leaves nothing behind."""
-    monkeypatch.setattr("temporal_hitl._following.FOLLOWED", 1)
-    monkeypatch.setattr("temporal_hitl._following.UNFOLLOWED", 0.2)
-    parent = Workflow("many", [Parallel(child("one"), child("other"), name="all")])
-    async with serving(env, parent) as client:
-        before = asyncio.all_tasks()
-        run = await client.start(parent, "data")
-        asked = []
-        for _ in range(2):
-            drafts = (await client.wait(run, timeout=WAIT)).drafts()
-            asked.append(len(drafts))
-            await confirm(client, drafts[0].run_id)
-        output = await client.wait(run, timeout=WAIT)
-        left = asyncio.all_tasks() - before
-
-    assert ([2, 1], RunStatus.completed) == (asked, output.status)
-    assert [] == [each for each in left if "_following" in repr(each.get_coro())]
-
-
-async def test_a_child_that_nobody_serves(
-    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A child that cannot be reached stays named in its parent, which can still be seen and
-    cancelled.
-    """
-    monkeypatch.setattr("temporal_hitl._reach.PATIENCE", timedelta(seconds=0.5))
-    parent = Workflow("alone", [Step("sub", workflow=child(), task_queue=new_queue())])
-    async with serving(env, parent) as client:
-        run = await client.start(parent, "data")
-        waiting = await until(lambda: in_flight(client, run))
-        await client.cancel(run)
-        output = await ended(client, run)
-        events = (await client.handle(f"{run}.sub").fetch_history()).events
-
-    assert ({"sub": f"{run}.sub"}, []) == (waiting.children, waiting.child_runs)
-    assert RunStatus.cancelled is output.status
-    assert CANCEL_ASKED in [each.event_type for each in events]
-
-
-async def in_flight(client: HitlClient, run: str) -> Any:
-    output = await client.get(run)
-    return output if output.children and not output.running else None
-
-
-async def test_a_parent_written_by_hand(env: WorkflowEnvironment) -> None:
-    """A pipeline that is the child of a workflow written by hand tells nobody that it ends."""
-    async with serving(env, child(), workflows=[ByHand]) as client:
-        handle = await env.client.start_workflow(
-            ByHand.run, "data", id="by-hand", task_queue=client.task_queue
-        )
-        await until(lambda: started(client, "below-by-hand"))
-        await paused(client, "below-by-hand")
-        await confirm(client, "below-by-hand")
-        output = await asyncio.wait_for(handle.result(), WAIT)
-        events = (await client.handle("below-by-hand").fetch_history()).events
-
-    assert "data processed" == output["content"]
-    assert SIGNAL_SENT not in [each.event_type for each in events]
-
-
-async def started(client: HitlClient, run: str) -> bool:
-    try:
-        return bool(await client.get(run))
-    except RunNotFound:
-        return False
-
-
-async def test_a_session_holds_no_children(embedded: SqliteDb) -> None:
-    """A session lists the runs that somebody started, and not those that these started."""
-    parent = Workflow("session", [Workflow("in_session", [fetch])], db=embedded)
-    for _ in range(2):
-        await parent.arun("data")
-    listed = (await parent.aget_session()).runs
-
-    assert ["session", "session"] == [each.workflow_name for each in listed]
-
-
-async def test_redefined_in_one_process(embedded: SqliteDb) -> None:
-    """A child that is defined again runs as its parent now holds it; a run that waits goes on."""
-
-    def version(text: str) -> Workflow:
-        def executor() -> str:
-            return text
-
-        inner = Workflow("versioned", [gated("ask"), Step("tell", executor)])
-        return Workflow("redefined", [inner], db=embedded)
-
-    first, second = version("first"), version("second")
-    waiting = await first.arun("data")
-    later = await second.arun("data")
-    outputs = []
-    for definition, output in (
-        (second, later),
-        (second, waiting),
-        (first, await first.arun("data")),
-    ):
-        output.steps_requiring_confirmation[0].confirm()
-        outputs.append((await definition.acontinue_run(output)).content)
-
-    assert ["second", "second", "first"] == outputs
-
-
-def test_one_definition_twice() -> None:
-    """A definition may be nested in several others, and be served on its own as well."""
-    one = child()
-    nested = Workflow("nested", [Step("a", workflow=one), Step("b", workflow=one)])
-    plugin = HitlPlugin(workflows=[Workflow("outer", [nested]), one, nested])
-
-    assert {"outer", "nested", "child"} == set(plugin.registry.names)
-
-
-WRONG: dict[str, tuple[Callable[[], Any], str]] = {
-    "two of a name": (
-        lambda: Workflow("outer", [Step("a", workflow=child()), Step("b", workflow=child())]),
-        "two pipelines are called 'child'",
-    ),
-    "two of a name, one deeper": (
-        lambda: Workflow("outer", [child(), Workflow("middle", [child()])]),
-        "two pipelines are called 'child'",
-    ),
-    "its own name": (lambda: Workflow("child", [child()]), "two pipelines are called 'child'"),
-    "two of a name on a worker": (
-        lambda: HitlPlugin(workflows=[Workflow("outer", [child()]), child()]),
-        "two pipelines are called 'child'",
-    ),
-    "twice without names": (lambda: Workflow("outer", [one := child(), one]), "stands twice"),
-    "an executor too": (lambda: Step("a", fetch, workflow=child()), "Step 'a'.*exactly one"),
-    "no workflow": (lambda: Step("a", workflow=fetch), "Step 'a'.*is no Workflow"),  # type: ignore[arg-type]
-    "retries": (lambda: Step("a", workflow=child(), max_retries=1), "'a': max_retries means noth"),
-    "a policy": (
-        lambda: Step("a", workflow=child(), retry_policy=RetryPolicy()),
-        "'a': retry_policy means nothing",
-    ),
-    "a timeout": (
-        lambda: Step("a", workflow=child(), start_to_close_timeout=5),
-        "'a': start_to_close_timeout means nothing",
-    ),
-    "a heartbeat": (
-        lambda: Step(workflow=child(), heartbeat_timeout=5),
-        "'child': heartbeat_timeout means nothing",
-    ),
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG)
-def test_what_authors_write_wrongly(wrong: str) -> None:
-    """What means nothing is refused where it is written, and named."""
-    write, told = WRONG[wrong]
-    with pytest.raises(DefinitionError, match=told):
-        write()
