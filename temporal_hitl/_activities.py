@@ -23,15 +23,17 @@ from typing import Any, cast
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import PydanticSerializationError
 from temporalio import activity
+from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from temporal_hitl._calls import ActivityCall, ActivityResult, PlanFound
+from temporal_hitl._child_end import ChildEnd
 from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
 from temporal_hitl._sizes import LIMIT, TOO_LARGE, size_of
 from temporal_hitl._source import is_async, qualified_name
-from temporal_hitl.errors import DefinitionError, HitlError, wire_type
-from temporal_hitl.plan import LIVENESS, plan_activity
+from temporal_hitl.errors import DefinitionError, HitlError, RunNotFound, wire_type
+from temporal_hitl.plan import LIVENESS, child_activity, plan_activity
 from temporal_hitl.primitives import Executor, Node
 from temporal_hitl.run import StepOutput
 
@@ -54,9 +56,12 @@ class RunContext:
 
 
 def activities_of(registry: Registry, line: Line) -> list[Callable[..., Any]]:
-    """Return an activity per served function, and one per pipeline that looks its plan up."""
+    """Return an activity per served function, and per pipeline one that looks its plan up and one
+    that looks for child runs.
+    """
     plans = [_plan(registry, line, name) for name in registry.names]
-    return [*plans, *(_activity(registry, line, name) for name in registry.served)]
+    children = [_child(line, name) for name in registry.names]
+    return [*plans, *children, *(_activity(registry, line, name) for name in registry.served)]
 
 
 def _plan(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
@@ -69,6 +74,24 @@ def _plan(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
         return PlanFound(plan=found, external_storage=unlimited).to_wire()
 
     return activity.defn(name=plan_activity(name))(plan)
+
+
+def _child(line: Line, name: str) -> Callable[..., Any]:
+    async def child(run_id: str, execution_id: str, patience: float) -> dict[str, Any]:
+        """Return how a child run ended, or nothing where it still runs."""
+        reach = line.reach(activity.info())
+        try:
+            async with asyncio.timeout(patience):
+                ended = ChildEnd(returned=await reach.result(run_id, execution_id))
+        except TimeoutError:
+            return {}
+        except WorkflowFailureError as failed:
+            ended = ChildEnd.badly(run_id, failed.cause)
+        except RunNotFound as gone:
+            ended = ChildEnd.badly(run_id, gone)
+        return ended.model_dump(mode="json")
+
+    return activity.defn(name=child_activity(name))(child)
 
 
 def _activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:

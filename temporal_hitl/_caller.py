@@ -78,7 +78,7 @@ class Caller:
     A call that no worker has the code of is blocked: `blocked(path, activity)` is told, the call is
     tried again by and by, and `unblocked(path)` is told once a worker had it. No attempt is
     counted, so that a deploy that lacks a step cannot fail the runs which need it. `hold` is asked
-    before each call is scheduled.
+    before each call is scheduled, and `message` whether it has room for it.
     """
 
     def __init__(
@@ -86,12 +86,13 @@ class Caller:
         blocked: Callable[[str, str], None],
         unblocked: Callable[[str], None],
         hold: Callable[[], Awaitable[None]],
+        message: Message,
     ) -> None:
         self._hold = hold
+        self._message = message
         self._blocked = blocked
         self._unblocked = unblocked
         self._running: dict[str, None] = {}
-        self._message = Message()
 
     @property
     def running(self) -> list[str]:

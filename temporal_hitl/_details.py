@@ -60,6 +60,7 @@ def _command(info: Info, door: str, *inputs: Any) -> str:
 def markdown(
     requirements: Sequence[AnyRequirement],
     blocked: Mapping[str, str],
+    children: Mapping[str, str],
     notes: Sequence[str],
     info: Info,
 ) -> str:
@@ -73,6 +74,10 @@ def markdown(
         f"**Blocked** at `{path}`: no worker has `{activity}`. Deploy one that does; the run tries"
         " again by itself."
         for path, activity in list(blocked.items())[:SHOWN]
+    ]
+    parts += [
+        f"**Child run** at `{path}`: `{run_id}`, which answers for itself."
+        for path, run_id in list(children.items())[:SHOWN]
     ]
     if not parts:
         parts.append("Waits for nobody.")

@@ -15,8 +15,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._budget import Budget
-from temporal_hitl._caller import Caller, StepFailed
+from temporal_hitl._caller import Caller, Message, StepFailed
 from temporal_hitl._calls import PlanFound
+from temporal_hitl._children import Children
 from temporal_hitl._given import Given
 from temporal_hitl._interpreter import Interpreter, RunCancelled
 from temporal_hitl._ledger import RECORDS_KEPT
@@ -61,7 +62,9 @@ class Execution:
             gate.load(before.gate)
         self._results: list[StepOutput] = []
         self._next_try = 0
-        self._caller = Caller(gate.blocked, gate.unblocked, self._hold)
+        message = Message()
+        self._caller = Caller(gate.blocked, gate.unblocked, self._hold, message)
+        self._children = Children(self._progress.children, gate, self._hold, message)
         self._walker: Interpreter | None = None
 
     async def run(self) -> dict[str, Any]:
@@ -89,7 +92,13 @@ class Execution:
         if not workflow.info().continued_run_id:
             budget.allow(found.plan.name)
         self._walker = Interpreter(
-            self._gate, self._caller, budget, self._options, self._progress, self._events
+            self._gate,
+            self._caller,
+            self._children,
+            budget,
+            self._options,
+            self._progress,
+            self._events,
         )
         await self._walker.walk(found.plan, self._input, self._state, self._results)
 
@@ -113,8 +122,12 @@ class Execution:
             if not walk.done():
                 self._continue_as_new(found)
 
-    # A new execution: only at an instant when nothing but gates and timers is pending, as it would
-    # cancel running activities, and lose handlers that have not finished.
+    # A new execution: only at an instant when nothing but gates, child runs and timers is pending,
+    # as it would cancel running activities, and lose handlers that have not finished.
+
+    @property
+    def _running(self) -> list[str]:
+        return [*self._caller.running, *self._children.busy]
 
     def _is_due(self) -> bool:
         info = workflow.info()
@@ -122,12 +135,12 @@ class Execution:
         return info.is_continue_as_new_suggested() and tries
 
     def _is_quiet(self) -> bool:
-        return self._is_due() and not self._caller.running and workflow.all_handlers_finished()
+        return self._is_due() and not self._running and workflow.all_handlers_finished()
 
     async def _hold(self) -> None:
         """Wait for ever before a call, where the run is to continue as new instead."""
         events = workflow.info().get_current_history_length()
-        if self._is_due() and (not self._caller.running or events >= HOLD):
+        if self._is_due() and (not self._running or events >= HOLD):
             await workflow.wait_condition(lambda: not self._is_due())
 
     def _continue_as_new(self, found: PlanFound) -> None:
@@ -193,8 +206,9 @@ class Execution:
             requirements=self._gate.open,
             resolutions=self._gate.records,
             refused=self._gate.refused,
-            running=self._caller.running,
+            running=self._running,
             blocked=self._gate.all_blocked,
+            children=self._children.run_ids,
             events=self._events,
             session_state=self._state.values,
             error=error,

@@ -17,6 +17,8 @@ from temporalio import workflow
 from temporal_hitl._budget import Budget
 from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import ActivityResult, Role, activity_id_of
+from temporal_hitl._child_end import changes
+from temporal_hitl._children import Children
 from temporal_hitl._given import Given
 from temporal_hitl._progress import LoopProgress, Progress
 from temporal_hitl._scope import Scope, State, container_output
@@ -25,6 +27,7 @@ from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChange
 from temporal_hitl.plan import (
     AnyPlan,
     Call,
+    Child,
     ConditionPlan,
     LoopPlan,
     ParallelPlan,
@@ -54,6 +57,7 @@ class Interpreter:
         self,
         gate: Gate,
         caller: Caller,
+        children: Children,
         budget: Budget,
         options: RunOptions,
         progress: Progress,
@@ -61,8 +65,10 @@ class Interpreter:
     ) -> None:
         self._gate = gate
         self._caller = caller
+        self._children = children
         self._budget = budget
         self._options = options
+        self._session_id = options.session_id or workflow.info().workflow_id
         self._progress = progress
         self._events = events
         self._given: dict[str, Given] = {}
@@ -123,6 +129,8 @@ class Interpreter:
     async def _step(self, node: StepPlan, scope: Scope) -> StepOutput | None:
         if node.review.requires_confirmation and not await self._confirmed(node, scope):
             return None
+        if isinstance(node.call, Child):
+            return await self._child(node.call, node, scope)
         try:
             result = await self._call("executor", node.call, node, scope)
         except StepFailed as failed:
@@ -132,6 +140,23 @@ class Interpreter:
             error = output.error or "the executor returned success=False"
             self._go_on(node, scope, "Step", StepFailed(scope.path, RETURNED, error))
         return output
+
+    async def _child(self, child: Child, node: StepPlan, scope: Scope) -> StepOutput:
+        given = scope.input if scope.previous is None else scope.previous
+        options = self._options.model_copy(
+            update={"session_state": scope.state.values, "session_id": self._session_id}
+        )
+        try:
+            self._budget.allow(scope.path)
+            ended = await self._children.run(scope.path, child, given, options)
+            changed, removed = changes(scope.state.values, ended.session_state)
+            self._budget.allow(scope.path, size_of(ended.content) + size_of(changed))
+        except StepFailed as failed:
+            return self._go_on(node, scope, "Workflow", failed)
+        scope.state.apply(changed, removed)
+        return StepOutput(
+            step_name=node.name, path=scope.path, step_type="Workflow", content=ended.content
+        )
 
     async def _confirmed(self, node: StepPlan, scope: Scope) -> bool:
         review = node.review
@@ -255,9 +280,8 @@ class Interpreter:
         outputs: Sequence[StepOutput] = (),
     ) -> ActivityResult:
         self._budget.allow(scope.path)
-        session_id = self._options.session_id or workflow.info().workflow_id
         given = Given(scope, self._options, outputs)
-        asked = given.call(role, node, session_id, self._options.user_id)
+        asked = given.call(role, node, self._session_id, self._options.user_id)
         key = activity_id_of(asked)
         self._given[key] = given
         try:

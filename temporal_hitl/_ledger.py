@@ -78,6 +78,8 @@ class Ledger:
         self.open: dict[str, AnyRequirement] = {}
         self.records: dict[str, ResolutionRecord] = {}
         self.refusals: list[Refusal] = []
+        self.children: dict[str, str] = {}
+        """The child runs in flight, by path: whom to ask for what this run does not have."""
         self._forms: dict[str, Form] = {}
         self._rounds: dict[str, int] = {}
         self._decisions: dict[str, str] = {}
@@ -167,7 +169,9 @@ class Ledger:
                 record=record.model_dump(mode="json"),
             )
         if key not in self.open:
-            raise UnknownRequirement(f"this run has no requirement {key!r}; {self._open_ids()}")
+            raise UnknownRequirement(
+                f"this run has no requirement {key!r}{self._elsewhere(key)}; {self._open_ids()}"
+            )
         asked = self.open[key]
         validate(asked, resolution, self._forms[key])
         if asked.strict_deadline and _is_late(asked, resolution, now):
@@ -251,6 +255,15 @@ class Ledger:
         return {"action": action, "requirement_id": args[0]} | (
             {text: args[1]} if len(args) == 2 else {}
         )
+
+    def _elsewhere(self, key: str) -> str:
+        for path, run_id in self.children.items():
+            if key.startswith(f"{path}."):
+                theirs = key.removeprefix(f"{path}.")
+                return f": it is asked by the child run {run_id!r} as {theirs!r}"
+        runs = [repr(run_id) for run_id in self.children.values()]
+        more = f" and {len(runs) - 20} more" if len(runs) > 20 else ""
+        return f"; child runs answer for theirs: {', '.join(runs[:20])}{more}" if runs else ""
 
     def _open_ids(self) -> str:
         ids = list(self.open)

@@ -1,4 +1,4 @@
-"""The way from an activity back to its run: what did not travel with a call is fetched.
+"""The way from an activity back to runs: what did not travel with a call is fetched.
 
 Owns what a worker keeps of what it fetched. Knows nothing of how a function is called.
 """
@@ -14,6 +14,7 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 
 from temporal_hitl._calls import ActivityCall, activity_id_of
+from temporal_hitl._reach import Reach
 from temporal_hitl.run import StepInput, StepOutput
 
 PATIENCE = timedelta(seconds=30)
@@ -32,6 +33,10 @@ class Line:
     def connect(self, client: Client) -> None:
         """Use `client`, on the loop that runs now, for the runs of its namespace."""
         self._ends[client.namespace] = client, asyncio.get_running_loop()
+
+    def reach(self, info: activity.Info) -> Reach:
+        """Return the way to every run of the activity's namespace."""
+        return Reach(self._ends[info.namespace][0])
 
     def has_external_storage(self, info: activity.Info) -> bool:
         """Return whether values of any size may cross."""

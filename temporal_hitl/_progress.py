@@ -36,6 +36,16 @@ class LoopProgress(_Kept):
         return sum(output.encoded_size for output in self.outputs)
 
 
+class ChildProgress(_Kept):
+    """A child run that has not ended, as far as its parent knows."""
+
+    run_id: str
+    execution_id: str | None = None
+    """Temporal's run id of its first execution; None until its start is confirmed."""
+    nudged: bool = False
+    """Whether somebody said that it ends, and nobody has looked since."""
+
+
 class Progress(_Kept):
     """What has been done, chosen and asked in nodes that have not ended."""
 
@@ -48,6 +58,8 @@ class Progress(_Kept):
     """The session state of each branch of a Parallel, by the branch's name."""
     asked: dict[str, str] = {}
     """The requirement that was opened for a node."""
+    children: dict[str, ChildProgress] = {}
+    """The child runs in flight; one that has ended is taken off at once."""
 
     _done_size: int = PrivateAttr(default=0)
 

@@ -6,6 +6,7 @@ Owns the translation of Temporal's answers and errors into ours. Knows nothing o
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from datetime import timedelta
 from typing import Any, cast
@@ -27,6 +28,8 @@ from temporal_hitl.run import RunStatus, WorkflowRunOutput
 
 PATIENCE = timedelta(seconds=10)
 """How long a call waits for a worker to answer."""
+AT_ONCE = 8
+"""Calls in flight for one caller; a run takes ten updates at a time (Temporal's limit)."""
 
 _ABSENT = {
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -87,13 +90,34 @@ class Reach:
             f" temporal workflow describe --workflow-id {run_id}"
         )
 
+    async def family(self, run_id: str) -> WorkflowRunOutput:
+        """Return the run as it stands, with its child runs in flight as far as they answer."""
+        return await self._family(run_id, asyncio.Semaphore(AT_ONCE))
+
+    async def _family(self, run_id: str, room: asyncio.Semaphore) -> WorkflowRunOutput:
+        async with room:
+            output = await self.state(run_id)
+        children = () if output.has_ended else tuple(output.children.values())
+        below = await asyncio.gather(*(self._child(each, room) for each in children))
+        return output.model_copy(update={"child_runs": [each for each in below if each]})
+
+    async def _child(self, run_id: str, room: asyncio.Semaphore) -> WorkflowRunOutput | None:
+        try:
+            return await self._family(run_id, room)
+        except (NoWorker, RunNotFound, WorkflowQueryFailedError):
+            return None
+
     async def whole(self, output: WorkflowRunOutput) -> WorkflowRunOutput:
-        """Return `output` with what was too large to stand in it, as far as that can be had.
+        """Return `output` with what was too large to stand in it and its child runs, as far as that
+        can be had.
 
         What cannot, as no worker answers or as it is there no more, stays named in `omitted`.
         """
-        if not output.omitted:
-            return output
+        below = [await self.whole(each) for each in output.child_runs]
+        filled = await self._filled(output) if output.omitted else output
+        return filled.model_copy(update={"child_runs": below})
+
+    async def _filled(self, output: WorkflowRunOutput) -> WorkflowRunOutput:
         values = await self._parts(output)
         there = list(zip(output.omitted, values, strict=False))
         data = output.model_dump() | {each.part: value for each, value in there if not each.path}
@@ -120,6 +144,30 @@ class Reach:
         if described.status is WorkflowExecutionStatus.RUNNING:
             return await self._running(described)
         return await self._ended(described)
+
+    async def result(self, run_id: str, execution_id: str) -> Any:
+        """Wait for the end of the run that began as `execution_id`, and return its result.
+
+        Raises:
+            WorkflowFailureError: it has not completed.
+            RunNotFound: retention has deleted it.
+        """
+        latest = await self._latest(run_id, execution_id)
+        try:
+            return await self._client.get_workflow_handle(run_id, run_id=latest).result()
+        except WorkflowFailureError:
+            # An execution that was reset ends as terminated, and its run goes on in another.
+            if latest == await self._latest(run_id, execution_id):
+                raise
+        except RPCError as error:
+            raise not_found(run_id, error) from error
+        return await self.result(run_id, execution_id)
+
+    async def _latest(self, run_id: str, execution_id: str) -> str:
+        described = await self.describe(run_id)
+        first = described.raw_description.workflow_execution_info.first_run_id
+        # Retention deletes earlier executions, so the latest is asked, unless it is another run's.
+        return described.run_id if first == execution_id else execution_id
 
     async def _running(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
         try:

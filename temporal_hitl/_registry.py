@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from temporal_hitl._source import is_async
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.plan import Compiled, Plan, Served, compile_definition
+from temporal_hitl.plan import Compiled, Plan, Served, compile_definition, two_of_a_name
 from temporal_hitl.primitives import Definition
 
 
@@ -26,25 +26,37 @@ class Registry:
                     f"HitlPlugin(workflows=...): {definition!r} is no pipeline; a class with"
                     " @workflow.defn goes to Worker(workflows=[...])"
                 )
-            if definition.name in self._compiled:
-                raise DefinitionError(
-                    f"two pipelines are called {definition.name!r}; a worker serves one of a name"
-                )
+            for each in compile_definition(definition).family:
+                if each.name in self._compiled and not self._has(each):
+                    raise two_of_a_name(each.name)
             self.put(definition)
         twice = sorted(self._compiled.keys() & set(self._retired))
         if twice:
             raise DefinitionError(f"{twice[0]!r} is both served and retired; choose one")
 
-    def put(self, definition: Definition) -> bool:
-        """Serve `definition`, and return whether the worker lacks names of it.
+    def serves(self, definition: Definition) -> bool:
+        """Return whether `definition`, and all that is nested in it, was put last of its name."""
+        return self._has(definition) and all(
+            self._has(each) for each in self._compiled[definition.name].family
+        )
 
-        Functions that only the replaced definition has stay: runs that wait on its plan still need
+    def _has(self, definition: Definition) -> bool:
+        there = self._compiled.get(definition.name)
+        return there is not None and there.definition is definition
+
+    def put(self, definition: Definition) -> bool:
+        """Serve `definition` and what is nested in it; return whether the worker lacks names of it.
+
+        Functions that only a replaced definition has stay: runs that wait on its plan still need
         them.
         """
-        new = compile_definition(definition)
+        family = compile_definition(definition).family
+        return any([self._put(compile_definition(each)) for each in family])
+
+    def _put(self, new: Compiled) -> bool:
         self._check_foreign(new)
-        old = self._compiled.get(definition.name)
-        self._compiled[definition.name] = new
+        old = self._compiled.get(new.plan.name)
+        self._compiled[new.plan.name] = new
         if old is None:
             return True
         grown = any(

@@ -75,7 +75,6 @@ class Site:
         self.client = client
         self.server = server
         self._registry = Registry()
-        self._served: dict[str, Definition] = {}
         self._worker: Worker | None = None
         self._working: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
@@ -85,11 +84,8 @@ class Site:
         if self.server is None:
             return self.client
         async with self._changing:
-            if self._served.get(definition.name) is not definition:
-                grown = self._registry.put(definition)
-                self._served[definition.name] = definition
-                if grown:
-                    await self._stop(drain=True)
+            if not self._registry.serves(definition) and self._registry.put(definition):
+                await self._stop(drain=True)
             if self._working is None or self._working.done():
                 await self._start()
         return self.client

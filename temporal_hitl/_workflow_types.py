@@ -12,6 +12,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
 
+from temporal_hitl._children import telling_parent
 from temporal_hitl._doors import as_failure
 from temporal_hitl._execution import Execution
 from temporal_hitl.errors import DefinitionError
@@ -38,9 +39,7 @@ def workflow_type(name: str, behavior: VersioningBehavior = VersioningBehavior.U
         self.execution = Execution(Gate(search_attributes=True), run_input, options, carried)
 
     async def run(self: Any, *inputs: Any) -> dict[str, Any]:
-        if self.broken is not None:
-            raise as_failure(self.broken)
-        return await self.execution.run()
+        return await telling_parent(_run(self))
 
     body = {
         "__qualname__": CLASS,
@@ -51,6 +50,12 @@ def workflow_type(name: str, behavior: VersioningBehavior = VersioningBehavior.U
     }
     made = workflow.defn(name=name, sandboxed=False, versioning_behavior=behavior)
     return made(type(CLASS, (), body))
+
+
+async def _run(self: Any) -> dict[str, Any]:
+    if self.broken is not None:
+        raise as_failure(self.broken)
+    return await self.execution.run()
 
 
 def _queries() -> dict[str, Any]:

@@ -19,7 +19,6 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
     Client,
     WorkflowExecution,
@@ -36,7 +35,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING, missing, session_tag
-from temporal_hitl._reach import PATIENCE, Reach, RunRequirements, not_found
+from temporal_hitl._following import Following
+from temporal_hitl._reach import AT_ONCE, PATIENCE, Reach, RunRequirements, not_found
 from temporal_hitl.errors import (
     AlreadyResolved,
     DecisionConflict,
@@ -63,20 +63,6 @@ PENDING_RUNS = f"{HITL_STATUS.name} = '{PENDING}' AND ExecutionStatus = 'Running
 """Lists the runs that wait for a person; closed runs keep stale attributes, hence both halves."""
 SETTLE = 0.2
 """Seconds that `wait` gives other branches to open their requirements too, once one is there."""
-AT_ONCE = 8
-"""Calls in flight of one `resolve_many`; a run takes ten updates at a time (Temporal's limit)."""
-
-_CLOSED = {
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
-}
-_GOES_ON = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
-_ASKED = {EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED}
-_MOVED = {EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED}
-_NONE = set[EventType.ValueType]()
 
 
 class OpenRequirement(BaseModel):
@@ -160,31 +146,42 @@ class HitlClient:
     # See and wait
 
     async def get(self, run_id: str) -> WorkflowRunOutput:
-        """Return the run as it stands now, or as it ended.
+        """Return the run as it stands now, or as it ended, and its child runs in `child_runs`.
+
+        A child run that cannot be reached is left out there, and stays named in `children`.
 
         Raises:
             RunNotFound: there is none of that id.
             NoWorker: it runs, and no worker answers for it.
         """
-        return await self._reach.whole(await self._reach.state(run_id))
+        return await self._reach.whole(await self._reach.family(run_id))
 
     async def wait(
-        self, run_id: str, *, seen: Collection[str] = (), timeout: float | None = None
+        self,
+        run_id: str,
+        *,
+        seen: Collection[str | tuple[str, str]] = (),
+        timeout: float | None = None,
     ) -> WorkflowRunOutput:
         """Wait until the run has ended or needs a person, and return it.
 
-        It needs a person when something is open and nothing else is at work, or when a requirement
-        opens that is not among the ids in `seen`. Raises `TimeoutError` after `timeout` seconds;
-        None waits for ever.
+        It needs a person when something is open, in a child run too, and nothing else is at work;
+        or when a requirement opens that is not in `seen`: ids of this run's, or pairs of a run's id
+        and a requirement's. Raises `TimeoutError` after `timeout` seconds; None waits for ever.
         """
-        async with asyncio.timeout(timeout):
-            async for output in self._changes(run_id):
-                if output.has_ended or (output.requirements and not output.running):
+        known = {(run_id, each) if isinstance(each, str) else each for each in seen}
+        run_ids, closely = [run_id], False
+        async with asyncio.timeout(timeout), Following(self.client) as following:
+            while True:
+                await following.news(run_ids, closely=closely)
+                output = await self._reach.family(run_id)
+                runs = list(output.runs())
+                if output.has_ended or (output.is_paused and not _is_at_work(output)):
                     return await self._reach.whole(output)
-                if {each.id for each in output.requirements} - set(seen):
+                if {(run.run_id, each.id) for run in runs for each in run.requirements} - known:
                     await asyncio.sleep(SETTLE)
                     return await self.get(run_id)
-        raise RunError(f"the history of run {run_id!r} ended without an end of the run")
+                run_ids, closely = [run.run_id for run in runs], output.is_paused
 
     async def wait_for_end(self, run_id: str) -> WorkflowRunOutput:
         """Wait until the run has ended, however, and return how it ended."""
@@ -194,24 +191,6 @@ class HitlClient:
             output = await self.get(run_id)
             if output.has_ended:  # A reset ends an execution, and the run goes on in another.
                 return output
-
-    async def _changes(self, run_id: str) -> AsyncIterator[WorkflowRunOutput]:
-        goes_on = True
-        while goes_on:
-            described = await self._reach.describe(run_id)
-            output = await self._reach.state(run_id)
-            yield output
-            # This execution's history, and where it continues as a new one, that one's.
-            execution = self.client.get_workflow_handle(run_id, run_id=described.run_id)
-            goes_on = False
-            async for event in execution.fetch_history_events(wait_new_event=True):
-                goes_on = event.event_type == _GOES_ON
-                telling = _CLOSED | _ASKED | (_MOVED if output.requirements else _NONE)
-                if event.event_id > described.history_length and event.event_type in telling:
-                    output = await self._reach.state(run_id)
-                    yield output
-            # A reset ends an execution as well, and the run goes on in another.
-            goes_on = goes_on or not output.has_ended
 
     async def requirements(self, run_id: str, *, resolved: bool = False) -> RunRequirements:
         """Return what the run asks, in full; works for hand-written workflows with a gate too."""
@@ -354,6 +333,13 @@ class HitlClient:
             await self.handle(run_id).cancel()
         except RPCError as error:
             raise not_found(run_id, error) from error
+
+
+def _is_at_work(run: WorkflowRunOutput) -> bool:
+    # A child run that has ended is about to be taken over; one that does nothing has just begun.
+    if run.has_ended or run.running or any(_is_at_work(child) for child in run.child_runs):
+        return True
+    return not (run.requirements or run.child_runs or run.blocked)
 
 
 def _same_decision(sent: AnyResolution, record: ResolutionRecord) -> ResolutionRecord:

@@ -24,7 +24,7 @@ from temporal_hitl.errors import DefinitionError, ResolutionError, RunFailed, Ru
 from temporal_hitl.local import ui_url
 from temporal_hitl.plan import Plan, compile_definition
 from temporal_hitl.primitives import Definition, NodeLike, Steps
-from temporal_hitl.requirements import AnyResolution, Refusal
+from temporal_hitl.requirements import AnyRequirement, AnyResolution, Refusal
 from temporal_hitl.run import RunOptions, RunStatus, StepRequirement, WorkflowRunOutput
 
 __all__ = ["InMemoryDb", "PostgresDb", "SqliteDb", "Workflow", "WorkflowSession"]
@@ -180,12 +180,8 @@ class Workflow(Definition):
         client = await self._client()
         if not decisions:
             await _check_nothing_open(client, target)
-        refused = await _send(client, target, decisions)
-        seen = (
-            {each.id for each in run_response.requirements}
-            if run_response is not None
-            else set[str]()
-        )
+        refused = await _send(client, decisions)
+        seen = _open(run_response) if run_response is not None else {}
         output = _or_raise(await client.wait(target, seen=seen))
         return (
             output.model_copy(update={"refused": [*output.refused, *refused]})
@@ -232,7 +228,8 @@ class Workflow(Definition):
             raise RunNotFound(f"{self.name} has no session yet; run it, or give session_id=")
         client = await self._client()
         query = f"{HITL_TAGS.name} = '{session_tag(wanted)}'"
-        listed = [each.id async for each in client.client.list_workflows(query)]
+        found = client.client.list_workflows(query)
+        listed = [each.id async for each in found if each.root_id in (None, each.id)]
         # Visibility lags a little: runs of this object are known without it.
         runs = [await client.get(each) for each in dict.fromkeys([*listed, *self._runs])]
         runs = [each for each in runs if each.session_id == wanted]
@@ -256,23 +253,29 @@ class Workflow(Definition):
 
 def _decisions(
     output: WorkflowRunOutput | None, drafts: Sequence[StepRequirement] | None
-) -> list[AnyResolution]:
-    if drafts is not None:
-        return [decision for draft in drafts if (decision := draft.resolution()) is not None]
-    return [] if output is None else output.decided()
+) -> list[tuple[str, AnyResolution]]:
+    if drafts is None:
+        drafts = [] if output is None else output.drafts()
+    return [
+        (draft.run_id, decision) for draft in drafts if (decision := draft.resolution()) is not None
+    ]
+
+
+def _open(output: WorkflowRunOutput) -> dict[tuple[str, str], AnyRequirement]:
+    return {(run.run_id, each.id): each for run in output.runs() for each in run.requirements}
 
 
 async def _check_nothing_open(client: HitlClient, run_id: str) -> None:
-    now = await client.get(run_id)
-    if now.requirements:
-        waiting = ", ".join(f"{each.id} ({each.kind}: {each.message})" for each in now.requirements)
-        raise ValueError(f"nothing was decided; run {run_id!r} waits for {waiting}")
+    waiting = _open(await client.get(run_id)).values()
+    if waiting:
+        told = ", ".join(f"{each.id} ({each.kind}: {each.message})" for each in waiting)
+        raise ValueError(f"nothing was decided; run {run_id!r} waits for {told}")
 
 
 async def _send(
-    client: HitlClient, run_id: str, decisions: Sequence[AnyResolution]
+    client: HitlClient, decisions: Sequence[tuple[str, AnyResolution]]
 ) -> list[Refusal]:
-    answers = await client.resolve_many([(run_id, decision) for decision in decisions])
+    answers = await client.resolve_many(decisions)
     errors = [answer for answer in answers if isinstance(answer, Exception)]
     if errors and (
         len(errors) == len(decisions)
@@ -286,7 +289,7 @@ async def _send(
             payload=decision.model_dump_json()[:500],
             reason=str(answer),
         )
-        for decision, answer in zip(decisions, answers, strict=True)
+        for (_, decision), answer in zip(decisions, answers, strict=True)
         if isinstance(answer, Exception)
     ]
 

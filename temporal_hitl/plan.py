@@ -78,6 +78,17 @@ class Call(_Frozen):
     """What the Web UI shows beside the activity; the node's name where the author says nothing."""
 
 
+class Child(_Frozen):
+    """A pipeline as a step of another; it looks its own plan up when it starts."""
+
+    pipeline: str
+    """The workflow type."""
+    task_queue: str | None = None
+    """The child's queue; None stands for the parent's own."""
+    summary: str | None = None
+    """What the Web UI shows beside the child's name."""
+
+
 class _Named(TypedDict):
     name: str
     slug: str
@@ -101,7 +112,7 @@ class ReviewPlan(_Frozen):
 
 class StepPlan(_NodePlan):
     kind: Literal["step"] = "step"
-    call: Call
+    call: Call | Child
     review: ReviewPlan
     on_error: OnError
 
@@ -168,6 +179,11 @@ def plan_activity(pipeline: str) -> str:
     return f"temporal_hitl.plan.{pipeline}"
 
 
+def child_activity(pipeline: str) -> str:
+    """Return the activity type by which the runs of a pipeline look for their child runs."""
+    return f"temporal_hitl.child.{pipeline}"
+
+
 @dataclass(frozen=True)
 class Served:
     """One function behind an activity type, as it was when its definition was compiled."""
@@ -180,10 +196,18 @@ class Served:
 
 @dataclass
 class Compiled:
-    """A plan with the functions that it names, by activity type."""
+    """A definition's plan, with the functions that it names, by activity type."""
 
+    definition: Definition
     plan: Plan
     served: dict[str, Served] = field(default_factory=dict[str, Served])
+    nested: dict[str, Definition] = field(default_factory=dict[str, Definition])
+    """The pipelines that are steps here, or steps of those, by name."""
+
+    @property
+    def family(self) -> list[Definition]:
+        """The definition, and all that is nested in it."""
+        return [self.definition, *self.nested.values()]
 
 
 def compile_definition(definition: Definition) -> Compiled:
@@ -193,6 +217,11 @@ def compile_definition(definition: Definition) -> Compiled:
         DefinitionError: a name twice in the tree, or two names that make one id; with both paths.
     """
     return _Compiler(definition).compiled
+
+
+def two_of_a_name(name: str) -> DefinitionError:
+    """Return the error that two different definitions have one name."""
+    return DefinitionError(f"two pipelines are called {name!r}; a worker serves one of a name")
 
 
 class _Compiler:
@@ -208,7 +237,7 @@ class _Compiler:
             )
         self._name = definition.name
         self._taken: dict[str, tuple[str, str]] = {}
-        self.compiled = Compiled(Plan(name=self._name, children=()))
+        self.compiled = Compiled(definition, Plan(name=self._name, children=()))
         children = self._children(definition.steps, "")
         self.compiled.plan = Plan(name=self._name, children=children)
 
@@ -254,10 +283,26 @@ class _Compiler:
         )
 
     def _step(self, step: Step, named: _Named, segment: str, path: str) -> StepPlan:
-        call = self._call(segment, step.executor, step.options)
-        call = call.model_copy(update={"summary": step.description})
+        runs = step.runs
+        call = (
+            self._child(runs, step.options)
+            if isinstance(runs, Definition)
+            else self._call(segment, runs, step.options)
+        )
+        call = call.model_copy(update={"summary": step.description or call.summary})
         review = ReviewPlan.model_validate(step.review.model_dump())
         return StepPlan(**named, call=call, review=review, on_error=step.on_error)
+
+    def _child(self, definition: Definition, options: CallOptions) -> Child:
+        for each in compile_definition(definition).family:
+            known = self.compiled.nested.setdefault(each.name, each)
+            if known is not each or each.name == self._name:
+                raise two_of_a_name(each.name)
+        return Child(
+            pipeline=definition.name,
+            task_queue=options.task_queue,
+            summary=definition.description,
+        )
 
     def _condition(self, node: Condition, named: _Named, path: str) -> ConditionPlan:
         evaluator = node.evaluator

@@ -51,7 +51,8 @@ def _callable(value: Any, where: str) -> Executor:
 
 
 class Step:
-    """One activity: runs an executor, after asking a person where it says so.
+    """One activity, or one child workflow: runs an executor or a `Workflow`, after asking a person
+    where it says so.
 
     The executor is called with a `StepInput`, and by name with `session_state` (a dict to read and
     change) and `run_context` where it has parameters of these names. It returns a `StepOutput`, or
@@ -65,11 +66,15 @@ class Step:
     died is started again within half a minute; with it given, the executor calls
     `temporalio.activity.heartbeat` itself.
 
-    `options` are `ActivityOptions`.
+    A `workflow` runs as a run of its own, under this run's id and the step's path. It is given the
+    content of the step before, or else the run's input, and the session state; its content is the
+    step's, and a run of it that does not complete is a step that failed.
+
+    `options` are `ActivityOptions`; of them a `workflow` takes `task_queue` alone.
 
     Raises:
-        DefinitionError: a value that is none, two executors or none, a policy that means nothing
-        here.
+        DefinitionError: a value that is none, two executors or none, a policy or an option that
+        means nothing here.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Step:
         *,
         agent: Executor | None = None,
         team: Executor | None = None,
+        workflow: Definition | None = None,
         description: str | None = None,
         skip_on_failure: bool = False,
         on_error: OnError | str = OnError.skip,
@@ -91,9 +97,9 @@ class Step:
         human_review: HumanReview | None = None,
         **options: Unpack[ActivityOptions],
     ) -> None:
-        self.executor = _one_executor(name, executor, agent, team)
-        marks: dict[str, Any] = getattr(self.executor, PAUSE_ATTRIBUTE, {})
-        self.name: str = text(name or marks.get("name") or _name_of(self.executor), "Step")
+        self.runs = _one_executor(name, executor, agent, team, workflow)
+        marks: dict[str, Any] = getattr(self.runs, PAUSE_ATTRIBUTE, {})
+        self.name: str = text(name or marks.get("name") or _name_of(self.runs), "Step")
         where = f"Step {self.name!r}"
         self.description = description
         flat = {
@@ -107,20 +113,42 @@ class Step:
         self.review = _review(where, flat, marks, human_review)
         self.on_error = OnError.skip if skip_on_failure else _error_policy(on_error, where)
         self.options = CallOptions.of(where, options)
+        if isinstance(self.runs, Definition):
+            _check_child(where, options)
 
 
-def _one_executor(name: str | None, *given: Executor | None) -> Executor:
+def _one_executor(
+    name: str | None,
+    executor: Executor | None,
+    agent: Executor | None,
+    team: Executor | None,
+    workflow: Definition | None,
+) -> Executor | Definition:
     where = f"Step {name!r}" if name else "Step"
-    executors = [each for each in given if each is not None]
-    if len(executors) != 1:
-        found = "none" if not executors else f"{len(executors)}: {', '.join(map(repr, executors))}"
+    there = [each for each in (executor, agent, team, workflow) if each is not None]
+    if len(there) != 1:
+        found = "none" if not there else f"{len(there)}: {', '.join(map(repr, there))}"
         raise DefinitionError(
-            f"{where} needs exactly one executor (executor=, agent= or team=); it has {found}"
+            f"{where} needs exactly one executor (executor=, agent=, team= or workflow=); it has"
+            f" {found}"
         )
-    return _callable(executors[0], where)
+    if workflow is None:
+        return _callable(there[0], where)
+    if not isinstance(workflow, Definition):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DefinitionError(f"{where}: workflow={workflow!r} is no Workflow")
+    return workflow
 
 
-def _name_of(executor: Executor) -> str:
+def _check_child(where: str, options: ActivityOptions) -> None:
+    for option in options:
+        if option != "task_queue":
+            raise DefinitionError(
+                f"{where}: {option} means nothing for a workflow, whose steps have options of their"
+                " own; of a step's options it takes task_queue alone"
+            )
+
+
+def _name_of(executor: Executor | Definition) -> str:
     return getattr(executor, "name", None) or getattr(executor, "__name__", type(executor).__name__)
 
 
@@ -307,13 +335,15 @@ def _grouped(choices: Any) -> Any:
 
 
 Node: TypeAlias = Step | Steps | Parallel | Condition | Loop | Router
-NodeLike: TypeAlias = Node | Executor
+NodeLike: TypeAlias = "Node | Definition | Executor"
 
 
 def as_node(value: Any, where: str) -> Node:
-    """Return `value` as a node: a node as it is, a function as a Step of its name."""
+    """Return `value` as a node: a node as it is, a function or a Workflow as a Step of its name."""
     if isinstance(value, (Step, Steps, Parallel, Condition, Loop, Router)):
         return value
+    if isinstance(value, Definition):
+        return Step(workflow=value)
     if callable(value) and not isinstance(value, type):
         return Step(executor=value)
     raise DefinitionError(f"{where}: {value!r} is neither a step nor a function")

@@ -49,7 +49,7 @@ class StepOutput(_Shape):
     path: str | None = None
     """The node's path in the run; filled in by the library."""
     step_type: str = "Step"
-    """`Step`, `Steps`, `Parallel`, `Condition`, `Loop` or `Router`."""
+    """`Step`, `Workflow`, `Steps`, `Parallel`, `Condition`, `Loop` or `Router`."""
     content: Any = None
     """The product, as JSON data; a container's is its last child's, a Parallel's one per branch."""
     success: bool = True
@@ -165,9 +165,11 @@ class StepRequirement:
     own copy.
     """
 
-    def __init__(self, requirement: Confirmation) -> None:
+    def __init__(self, requirement: Confirmation, run_id: str) -> None:
         self.requirement = requirement
         """The question as the run asked it."""
+        self.run_id = run_id
+        """The run that asked: a child run, where a pipeline is a step of another."""
         self.confirmed: bool | None = None
         """The draft: True, False, or None while undecided. May be assigned."""
         self.rejection_feedback: str | None = None
@@ -270,6 +272,10 @@ class WorkflowRunOutput(_Shape):
     """The paths of the nodes that work at this moment."""
     blocked: dict[str, str] = {}
     """The nodes that wait for a worker which has their code: by path, the activity type."""
+    children: dict[str, str] = {}
+    """The child runs in flight: by path, the run's id."""
+    child_runs: list[WorkflowRunOutput] = []
+    """Those of them that could be reached, as they stand; filled in by clients."""
     events: list[AnyEvent] = []
     """What else the reader should know, in order."""
     session_state: dict[str, Any] = {}
@@ -285,8 +291,10 @@ class WorkflowRunOutput(_Shape):
 
     @property
     def is_paused(self) -> bool:
-        """Whether anything waits for a person; other branches may work on meanwhile."""
-        return bool(self.requirements)
+        """Whether anything waits for a person, here or in a child run; other branches may work on
+        meanwhile.
+        """
+        return any(each.requirements for each in self.runs())
 
     @property
     def is_cancelled(self) -> bool:
@@ -297,6 +305,12 @@ class WorkflowRunOutput(_Shape):
     def has_ended(self) -> bool:
         """Whether nothing can happen in this run any more."""
         return self.status not in (RunStatus.running, RunStatus.paused, RunStatus.blocked)
+
+    def runs(self) -> Iterator[WorkflowRunOutput]:
+        """Yield this run and all below it that could be reached, outermost first."""
+        yield self
+        for child in self.child_runs:
+            yield from child.runs()
 
     def walk(self) -> Iterator[StepOutput]:
         """Yield every step's output, outer ones before those below them."""
@@ -314,13 +328,13 @@ class WorkflowRunOutput(_Shape):
         return [draft for draft in self.drafts() if draft.needs_confirmation]
 
     def drafts(self) -> list[StepRequirement]:
-        """Return a draft for each open confirmation, decided or not."""
-        asked = [each for each in self.requirements if isinstance(each, Confirmation)]
-        return [self._drafts.setdefault(each.id, StepRequirement(each)) for each in asked]
+        """Return a draft for each open confirmation, those of child runs too, decided or not."""
+        return [draft for run in self.runs() for draft in run._own_drafts()]
 
-    def decided(self) -> list[AnyResolution]:
-        """Return the decisions filled in so far."""
-        return [decision for draft in self.drafts() if (decision := draft.resolution()) is not None]
+    def _own_drafts(self) -> list[StepRequirement]:
+        asked = [each for each in self.requirements if isinstance(each, Confirmation)]
+        made = {each.id: StepRequirement(each, self.run_id) for each in asked}
+        return [self._drafts.setdefault(key, draft) for key, draft in made.items()]
 
 
 def one_result(outputs: Iterable[StepOutput]) -> Any:

@@ -247,6 +247,16 @@ class Gate:
             # What was blocked is tried again at once, and may not be any more.
             self._changed()
 
+    @property
+    def base_tags(self) -> list[str]:
+        """The tags that the run was started with, which its child runs are started with too."""
+        return list(self._base_tags)
+
+    def show_children(self, children: Mapping[str, str]) -> None:
+        """Show the child runs in flight, by path, and name them to who looks here for theirs."""
+        self._ledger.children = dict(children)
+        self._show_details()
+
     def note(self, line: str) -> None:
         """Show one more line in the run's current details."""
         self._notes.append(line)
@@ -374,7 +384,8 @@ class Gate:
         kept = len(self._ledger.refusals)
         refused = [f"{kept} answers were refused: query `requirements` says why"]
         notes = self._notes + (refused if kept else [])
-        shown = _details.markdown(self.open, self._blocked, notes, workflow.info())
+        children = self._ledger.children
+        shown = _details.markdown(self.open, self._blocked, children, notes, workflow.info())
         workflow.set_current_details(shown)
 
 

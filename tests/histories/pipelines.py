@@ -139,8 +139,23 @@ def _continued() -> Workflow:
     return Workflow("continued_as_new", [Parallel(sign, count, name="all"), Step("save", save)])
 
 
+def _nested(name: str, *more: Step | Loop) -> Workflow:
+    inner = Workflow(f"{name}_inner", [Step("sign", load, requires_confirmation=True), save])
+    both = Parallel(Step("sub", workflow=inner), Step("beside", load), *more, name="all")
+    return Workflow(name, [both, Step("save_all", save)])
+
+
+def _nested_continued() -> Workflow:
+    count = Loop([Step("again", load)], name="count", max_iterations=25)
+    return _nested("nested_continued_as_new", count)
+
+
 MADE_BY: dict[str, Workflow | type] = {
     "continued_as_new": _continued(),
+    "nested": _nested("nested"),
+    "nested_cancelled": _nested("nested_cancelled"),
+    "nested_child": _nested("nested_child"),
+    "nested_continued_as_new": _nested_continued(),
     "plain_steps": _plain(),
     "confirmed_by_update": _confirmation(),
     "rejected_by_signal": _confirmation(),

@@ -30,8 +30,10 @@ from tests.stage import SUGGESTED, server_options, until
 FOLDER = Path(__file__).parent
 IDENTITY = "golden"
 LIMIT = 30.0
-SHORT = ("continued_as_new",)
+SHORT = ("continued_as_new", "nested_continued_as_new")
 """Recorded on a server that suggests to continue as new after few events: its last execution."""
+CHILDREN = {"nested_child": "all.sub"}
+"""Recorded of a child of the run, by the path of its step."""
 
 Act = Callable[[HitlClient, str], Awaitable[None]]
 
@@ -119,7 +121,29 @@ async def sign_after_many_executions(client: HitlClient, run: str) -> None:
     await client.handle(run).signal("confirm", "all.sign")
 
 
+async def sign_in_the_child(client: HitlClient, run: str) -> None:
+    await client.wait(run)
+    await client.handle(f"{run}.all.sub").signal("confirm", "sign")
+
+
+async def sign_in_the_child_later(client: HitlClient, run: str) -> None:
+    async def counted() -> bool:
+        return "count" in [each.step_name for each in (await client.get(run)).inner_results]
+
+    await until(counted)
+    await sign_in_the_child(client, run)
+
+
+async def cancel_with_the_child(client: HitlClient, run: str) -> None:
+    await client.wait(run)
+    await client.cancel(run)
+
+
 ACTS: dict[str, Act] = {
+    "nested": sign_in_the_child,
+    "nested_cancelled": cancel_with_the_child,
+    "nested_child": sign_in_the_child,
+    "nested_continued_as_new": sign_in_the_child_later,
     "continued_as_new": sign_after_many_executions,
     "confirmed_by_update": confirm_by_update,
     "rejected_by_signal": reject_by_signal,
@@ -150,7 +174,8 @@ async def record(client: HitlClient, name: str) -> str:
             await ACTS[name](client, handle.id)
         with contextlib.suppress(WorkflowFailureError):
             await handle.result()
-        history = json.loads((await handle.fetch_history()).to_json())
+        told = client.handle(f"{name}.{CHILDREN[name]}") if name in CHILDREN else handle
+        history = json.loads((await told.fetch_history()).to_json())
     return json.dumps(_without_stacks(history), indent=1, sort_keys=True) + "\n"
 
 
