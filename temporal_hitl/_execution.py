@@ -59,8 +59,10 @@ class Execution:
             await self._until_done_or_quiet(walk, plan)
             await walk
         except RunCancelled as cancelled:
+            await self._close()
             return fitting(self.output(RunStatus.cancelled, str(cancelled)))
         except StepFailed as failed:
+            await self._close()
             told = fitting(self.output(RunStatus.error, str(failed), failed.kind))
             raise ApplicationError(
                 str(failed), told, type=failed.kind, non_retryable=True
@@ -68,8 +70,14 @@ class Execution:
         except asyncio.CancelledError:
             walk.cancel()
             await asyncio.gather(walk, return_exceptions=True)
+            await self._close()
             raise
         return fitting(self.output(RunStatus.completed))
+
+    async def _close(self) -> None:
+        # A new execution may end before its walk has come to what an earlier one left open.
+        self._gate.withdraw_all()
+        await self._children.stop_all()
 
     async def _until_done_or_quiet(self, walk: asyncio.Task[None], plan: Plan) -> None:
         while not walk.done():
