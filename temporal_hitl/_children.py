@@ -217,6 +217,11 @@ class Children:
 
     # When nobody waits for it any more
 
+    async def stop_all(self) -> None:
+        """Cancel what is in flight: the run ends."""
+        for path in list(self._in_flight):
+            await _undisturbed(self._stop(path))
+
     async def _stop(self, path: str) -> None:
         self._busy[path] = None
         try:

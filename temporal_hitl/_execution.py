@@ -75,8 +75,10 @@ class Execution:
             await self._until_done_or_quiet(walk, found)
             await walk
         except RunCancelled as cancelled:
+            await self._close()
             return self._end(RunStatus.cancelled, str(cancelled))
         except StepFailed as failed:
+            await self._close()
             told = self._end(RunStatus.error, str(failed), failed.kind)
             raise ApplicationError(
                 str(failed), told, type=failed.kind, non_retryable=True
@@ -84,8 +86,14 @@ class Execution:
         except asyncio.CancelledError:
             walk.cancel()
             await asyncio.gather(walk, return_exceptions=True)
+            await self._close()
             raise
         return self._end(RunStatus.completed)
+
+    async def _close(self) -> None:
+        # A new execution may end before its walk has come to what an earlier one left open.
+        self._gate.withdraw_all()
+        await self._children.stop_all()
 
     async def _walk(self, found: PlanFound) -> None:
         budget = self._budget(found)

@@ -109,7 +109,7 @@ class Gate:
     def __init__(self, *, search_attributes: bool = False) -> None:
         self._ledger = Ledger()
         self._search_attributes = search_attributes
-        self._base_tags = list(workflow.info().typed_search_attributes.get(HITL_TAGS) or ())
+        self.base_tags = list(workflow.info().typed_search_attributes.get(HITL_TAGS) or ())
         self._written: tuple[str | None, list[str]] = (None, [])
         self._stale = False
         self._notes: list[str] = []
@@ -232,25 +232,20 @@ class Gate:
         `needed`.
         """
         status, tags = self._written
-        kept = {"base_tags": self._base_tags, "status": status, "tags": tags}
+        kept = {"base_tags": self.base_tags, "status": status, "tags": tags}
         kept |= {"notes": self._notes[-NOTES_KEPT:], "blocked": self._blocked_memo}
         return self._ledger.state(needed, records).model_copy(update=kept)
 
     def load(self, state: GateState) -> None:
         """Go on where an earlier execution stopped: what is open stays open, under its deadline."""
         self._ledger.load(state)
-        self._base_tags, self._notes = list(state.base_tags), list(state.notes)
+        self.base_tags, self._notes = list(state.base_tags), list(state.notes)
         self._written = state.status, list(state.tags)
         self._blocked_memo = list(state.blocked)
         self._show_details()
         if state.blocked:
             # What was blocked is tried again at once, and may not be any more.
             self._changed()
-
-    @property
-    def base_tags(self) -> list[str]:
-        """The tags that the run was started with, which its child runs are started with too."""
-        return list(self._base_tags)
 
     def show_children(self, children: Mapping[str, str]) -> None:
         """Show the child runs in flight, by path, and name them to who looks here for theirs."""
@@ -314,6 +309,13 @@ class Gate:
         self._let_go(key, timer)
         return self._ledger.records[key]
 
+    def withdraw_all(self) -> None:
+        """Ask nothing more: the run ends."""
+        for key in list(self._ledger.open):
+            self._ledger.withdraw(key, "the run has ended", workflow.now())
+            self._changed()
+        self._publish()
+
     def _let_go(self, key: str, timer: asyncio.Task[None]) -> None:
         # Not in a `finally`: a coroutine that is garbage-collected runs those wherever it may be,
         # with commands then going to another run.
@@ -372,7 +374,7 @@ class Gate:
         if (status, tags) == self._written:
             return
         self._written = status, tags
-        tags = [*self._base_tags, *tags]
+        tags = [*self.base_tags, *tags]
         workflow.upsert_search_attributes(
             [
                 HITL_STATUS.value_set(status) if status else HITL_STATUS.value_unset(),

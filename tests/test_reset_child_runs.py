@@ -15,14 +15,16 @@ from temporal_hitl import (
     Confirm,
     HitlClient,
     Loop,
+    OnReject,
     Parallel,
     Reject,
     RunStatus,
     Step,
     StepInput,
+    Steps,
     Workflow,
 )
-from tests.stage import cli, ended, paused, replay_all, serving, until
+from tests.stage import cli, ended, new_queue, paused, replay_all, serving, until
 
 TASK_DONE = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 
@@ -147,3 +149,34 @@ async def worked(client: HitlClient, run: str) -> Any:
 async def looks(client: HitlClient, run: str, expected: bool) -> bool:
     """Whether the run looks for its child, where it is `expected` to."""
     return ((await client.get(run)).running == ["all.sub"]) == expected
+
+
+@pytest.mark.parametrize("how", ["cancel", "reject"])
+async def test_ended_in_its_first_moment(short: WorkflowEnvironment, how: str) -> None:
+    """An execution that ends before its walk has come to what an earlier one left open closes all
+    of it: requirements are withdrawn, and children are cancelled.
+    """
+    deep = Steps(
+        "deep", steps=[Parallel(Step("sub", workflow=Workflow("asks", [gated()])), gated())]
+    )
+    work = Loop([Step("tick", tick)], name="work", max_iterations=18)
+    ends = Step("ends", process, requires_confirmation=True, on_reject=OnReject.cancel)
+    parent = Workflow("at_once", [Parallel(ends, Parallel(deep, name="d"), work, name="all")])
+    queue = new_queue()
+    async with serving(short, parent, queue=queue) as client:
+        run = await client.start(parent, "data")
+        (below,) = (await until(lambda: worked(client, run))).child_runs
+    await reset(short, client, run, 0)
+    if how == "cancel":
+        await client.cancel(run)
+    else:
+        await client.handle(run).signal("reject", "all.ends")
+    async with serving(short, parent, queue=queue) as client:
+        outputs = [await ended(client, each) for each in (run, below.run_id)]
+        await replay_all(short, run, parent)
+
+    assert 2 * [RunStatus.cancelled] == [each.status for each in outputs]
+    assert [True] == [each.withdrawn for each in outputs[1].resolutions]
+    assert {"all.ends": how == "cancel", "all.d.deep.parallel_1.process": True} == {
+        each.requirement_id: each.withdrawn for each in outputs[0].resolutions
+    }
