@@ -107,7 +107,7 @@ class Children:
         return completed(path, run_id, ended)
 
     def _show(self) -> None:
-        self._gate.show_children(self.run_ids)
+        self._gate.board.show_children(self.run_ids)
 
     # In the execution that starts it
 
@@ -141,7 +141,7 @@ class Children:
     async def _start(
         self, path: str, run_id: str, child: Child, inputs: list[Any]
     ) -> workflow.ChildWorkflowHandle[Any, Any]:
-        tags = SearchAttributePair(HITL_TAGS, self._gate.base_tags)
+        tags = SearchAttributePair(HITL_TAGS, self._gate.board.base_tags)
         return await workflow.start_child_workflow(
             child.pipeline,
             args=inputs,
@@ -153,7 +153,7 @@ class Children:
             # What a reset of this run has left behind is replaced.
             id_reuse_policy=WorkflowIDReusePolicy.TERMINATE_IF_RUNNING,
             memo={PARENT_PATH: path},
-            search_attributes=TypedSearchAttributes([tags] if self._gate.base_tags else []),
+            search_attributes=TypedSearchAttributes([tags] if self._gate.board.base_tags else []),
             static_summary=child.summary,
         )
 

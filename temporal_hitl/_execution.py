@@ -63,7 +63,7 @@ class Execution:
         self._results: list[StepOutput] = []
         self._next_try = 0
         message = Message()
-        self._caller = Caller(gate.blocked, gate.unblocked, self._hold, message)
+        self._caller = Caller(gate.board.blocked, gate.board.unblocked, self._hold, message)
         self._children = Children(self._progress.children, gate, self._hold, message)
         self._walker: Interpreter | None = None
 
@@ -166,7 +166,7 @@ class Execution:
         )
         if carried is None:
             self._next_try = workflow.info().get_current_history_length() + PATIENCE
-            self._gate.note(
+            self._gate.board.note(
                 "holds too much to continue as a new execution, and tries again later; the server"
                 " ends a run at 51,200 events or 50 MB"
             )
@@ -198,7 +198,7 @@ class Execution:
     ) -> WorkflowRunOutput:
         """Return the run as it stands, or as it ended where `status` says so."""
         info = workflow.info()
-        blocked = RunStatus.blocked if self._gate.all_blocked else RunStatus.running
+        blocked = RunStatus.blocked if self._gate.board.all_blocked else RunStatus.running
         waiting = RunStatus.paused if self._gate.open else blocked
         return WorkflowRunOutput(
             run_id=info.workflow_id,
@@ -215,7 +215,7 @@ class Execution:
             resolutions=self._gate.records,
             refused=self._gate.refused,
             running=self._running,
-            blocked=self._gate.all_blocked,
+            blocked=self._gate.board.all_blocked,
             children=self._children.run_ids,
             events=self._events,
             session_state=self._state.values,

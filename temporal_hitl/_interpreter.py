@@ -333,7 +333,7 @@ class Interpreter:
     def _happened(self, event: AnyEvent) -> None:
         self._events.append(event)
         del self._events[:-EVENTS_KEPT]
-        self._gate.note(event.told())
+        self._gate.board.note(event.told())
 
 
 async def _together(tasks: list[asyncio.Task[StepOutput | None]]) -> list[StepOutput | None]:

@@ -1,9 +1,9 @@
 """What may be used inside a Temporal workflow: the gate, the only thing here that waits for a
 person.
 
-Owns the doors into a run (updates, signals, queries by the names below) and what an operator sees
-of an open requirement: memo, search attributes, timer names, current details. Knows nothing of
-plans or pipelines; any hand-written `@workflow.defn` may use it:
+Owns when a question is asked, waited for and closed; opens the doors into a run (updates, signals,
+queries) and shows what is open from outside. Knows nothing of plans or pipelines;
+any hand-written `@workflow.defn` may use it:
 
 ```python
 from temporal_hitl import workflow as hitl
@@ -37,9 +37,8 @@ from typing import Any, NoReturn, TypedDict, TypeVar, Unpack
 from pydantic import BaseModel, TypeAdapter
 from temporalio import workflow
 
-from temporal_hitl import _details
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum
-from temporal_hitl._attributes import BLOCKED, HITL_STATUS, HITL_TAGS, PENDING
+from temporal_hitl._board import BLOCKED_KEY, MEMO_KEY, Board
 from temporal_hitl._doors import Doors, as_failure
 from temporal_hitl._ledger import RECORDS_KEPT, GateState, Ledger
 from temporal_hitl.errors import DefinitionError
@@ -57,13 +56,6 @@ from temporal_hitl.requirements import (
 from temporal_hitl.review import OnReject, OnTimeout, UserInputField, form_of
 
 __all__ = ["BLOCKED_KEY", "MEMO_KEY", "Deadline", "Gate"]
-
-MEMO_KEY = "hitl_requirements"
-"""The memo field with the open requirements in short form."""
-BLOCKED_KEY = "hitl_blocked"
-"""The memo field with the activity types that no worker has; absent where there are none."""
-MEMO_ROWS = 20
-NOTES_KEPT = 200
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 R = TypeVar("R")
@@ -108,15 +100,10 @@ class Gate:
 
     def __init__(self, *, search_attributes: bool = False) -> None:
         self._ledger = Ledger()
-        self._search_attributes = search_attributes
-        self.base_tags = list(workflow.info().typed_search_attributes.get(HITL_TAGS) or ())
-        self._written: tuple[str | None, list[str]] = (None, [])
-        self._stale = False
-        self._notes: list[str] = []
+        self.board = Board(self._ledger, search_attributes=search_attributes)
+        """What is shown of it from outside."""
         self._closed: dict[str, asyncio.Future[None]] = {}
-        self._blocked: dict[str, str] = {}
-        self._blocked_memo: list[str] = []
-        Doors(self._ledger, self._changed, self._show_details).open()
+        Doors(self._ledger, self._changed, self.board.show_details).open()
 
     # What authors call
 
@@ -206,23 +193,6 @@ class Gate:
         return list(self._ledger.refusals)
 
     @property
-    def all_blocked(self) -> dict[str, str]:
-        """What waits for a worker that has its code: by path, the activity type."""
-        return dict(self._blocked)
-
-    def blocked(self, path: str, activity: str) -> None:
-        """Show that no worker has what runs at `path`."""
-        if self._blocked.get(path) != activity:
-            self._blocked[path] = activity
-            self._changed()
-
-    def unblocked(self, path: str) -> None:
-        """Show that `path` waits for no worker, if it did."""
-        if self._blocked.pop(path, None) is not None:
-            self._changed()
-            self._publish()  # The run may end with this: see `_let_go`.
-
-    @property
     def size(self) -> int:
         """How many bytes the open requirements have."""
         return self._ledger.size
@@ -231,31 +201,12 @@ class Gate:
         """Return the gate as data for the next execution, with the latest `records` and those
         `needed`.
         """
-        status, tags = self._written
-        kept = {"base_tags": self.base_tags, "status": status, "tags": tags}
-        kept |= {"notes": self._notes[-NOTES_KEPT:], "blocked": self._blocked_memo}
-        return self._ledger.state(needed, records).model_copy(update=kept)
+        return self._ledger.state(needed, records).model_copy(update=self.board.state())
 
     def load(self, state: GateState) -> None:
         """Go on where an earlier execution stopped: what is open stays open, under its deadline."""
         self._ledger.load(state)
-        self.base_tags, self._notes = list(state.base_tags), list(state.notes)
-        self._written = state.status, list(state.tags)
-        self._blocked_memo = list(state.blocked)
-        self._show_details()
-        if state.blocked:
-            # What was blocked is tried again at once, and may not be any more.
-            self._changed()
-
-    def show_children(self, children: Mapping[str, str]) -> None:
-        """Show the child runs in flight, by path, and name them to who looks here for theirs."""
-        self._ledger.children = dict(children)
-        self._show_details()
-
-    def note(self, line: str) -> None:
-        """Show one more line in the run's current details."""
-        self._notes.append(line)
-        self._show_details()
+        self.board.load(state)
 
     async def ask(
         self, kind: type[Requirement], *, name: str, message: str, **rest: Unpack[Asking]
@@ -314,7 +265,7 @@ class Gate:
         for key in list(self._ledger.open):
             self._ledger.withdraw(key, "the run has ended", workflow.now())
             self._changed()
-        self._publish()
+        self.board.publish()
 
     def _let_go(self, key: str, timer: asyncio.Task[None]) -> None:
         # Not in a `finally`: a coroutine that is garbage-collected runs those wherever it may be,
@@ -323,7 +274,7 @@ class Gate:
         del self._closed[key]
         # Before the run goes on: a command after the one that ends the run would be lost, and would
         # break its replay.
-        self._publish()
+        self.board.publish()
 
     async def _deadline(self, requirement: AnyRequirement) -> None:
         if requirement.deadline is None:
@@ -335,60 +286,11 @@ class Gate:
             self._ledger.time_out(requirement.id, workflow.now())
             self._changed()
 
-    # What an operator sees
-
     def _changed(self) -> None:
         for key, closed in self._closed.items():
             if key in self._ledger.records and not closed.done():
                 closed.set_result(None)
-        if not self._stale:
-            self._stale = True
-            # Requirements that open or close in one activation are written together.
-            asyncio.get_running_loop().call_soon(self._publish)
-
-    def _publish(self) -> None:
-        if not self._stale:
-            return
-        self._stale = False
-        if self._search_attributes:
-            self._write_attributes()
-        self._write_memo()
-        self._show_details()
-
-    def _write_memo(self) -> None:
-        rows: dict[str, Any] = (
-            {MEMO_KEY: _details.memo(self.open, MEMO_ROWS)} if self._ledger.open else {}
-        )
-        blocked = sorted(set(self._blocked.values()))[:MEMO_ROWS]
-        if blocked != self._blocked_memo:
-            self._blocked_memo = blocked
-            rows[BLOCKED_KEY] = blocked or None
-        # When the last requirement closes its row stays: only with `HitlStatus` does a row count.
-        if rows:
-            workflow.upsert_memo(rows)
-
-    def _write_attributes(self) -> None:
-        status = PENDING if self._ledger.open else BLOCKED if self._blocked else None
-        tags = sorted({f"kind:{each.kind}" for each in self.open})
-        tags += [BLOCKED] if self._blocked else []
-        if (status, tags) == self._written:
-            return
-        self._written = status, tags
-        tags = [*self.base_tags, *tags]
-        workflow.upsert_search_attributes(
-            [
-                HITL_STATUS.value_set(status) if status else HITL_STATUS.value_unset(),
-                HITL_TAGS.value_set(tags) if tags else HITL_TAGS.value_unset(),
-            ]
-        )
-
-    def _show_details(self) -> None:
-        kept = len(self._ledger.refusals)
-        refused = [f"{kept} answers were refused: query `requirements` says why"]
-        notes = self._notes + (refused if kept else [])
-        children = self._ledger.children
-        shown = _details.markdown(self.open, self._blocked, children, notes, workflow.info())
-        workflow.set_current_details(shown)
+        self.board.changed()
 
 
 def _policy(name: str, deadline: Deadline) -> OnTimeout:

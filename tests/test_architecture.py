@@ -32,6 +32,7 @@ LAYERS = (
     "_details",
     "_ledger",
     "_doors",
+    "_board",
     "workflow",
     "_scope",
     "_given",

@@ -26,7 +26,8 @@ from temporal_hitl import (
     StepInput,
     Workflow,
 )
-from temporal_hitl.workflow import HITL_STATUS, HITL_TAGS, MEMO_KEY
+from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS
+from temporal_hitl.workflow import MEMO_KEY
 from tests.desk import Desk
 from tests.stage import WAIT, ended, paused, replays, serving, until
 
