@@ -47,7 +47,8 @@ class HitlPlugin(SimplePlugin):
     """Serves pipelines on a worker, and gives a client the converter to talk to them.
 
     Give it to a `Client`, whose workers inherit it, or to a `Worker`, or to both: what is there
-    already is not added twice. Works with `Replayer(workflows=[], plugins=[...])` too.
+    already is not added twice. Works with `Replayer(workflows=[], plugins=[...])` too. A pipeline
+    that is a step of another is served with it.
 
     `retired` are names of pipelines that have no definition any more, and runs that still wait:
     these can be answered and end; where they need a step they wait for a worker that has it. A new

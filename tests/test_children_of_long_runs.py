@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
@@ -23,6 +24,7 @@ from temporal_hitl import (
 )
 from tests.stage import (
     activities,
+    cli,
     ended,
     new_queue,
     paused,
@@ -117,6 +119,21 @@ async def test_cancelled_after_it(short: WorkflowEnvironment, cache: int) -> Non
     assert 1 < continued
 
 
+async def test_cancelled_while_it_looks(short: WorkflowEnvironment) -> None:
+    """A run that is cancelled while it looks for its child cancels the child all the same."""
+    parent = beside(Workflow("asks", [gated()]))
+    async with serving(short, parent) as client:
+        run = await client.start(parent, "data")
+        await until(lambda: worked(client, run))
+        await client.handle(run).signal("child_ended", args=["all.sub", f"{run}.all.sub"])
+        await until(lambda: looks(client, run))
+        await client.cancel(run)
+        outputs = [await ended(client, each) for each in (run, f"{run}.all.sub")]
+        await replay_all(short, run, parent)
+
+    assert 2 * [RunStatus.cancelled] == [each.status for each in outputs]
+
+
 async def ended_once(client: HitlClient, run: str) -> None:
     """Assert that the last execution looked once, when its child said that it ends."""
     history = await client.handle(run).fetch_history()
@@ -177,6 +194,33 @@ async def test_terminated_after_it(short: WorkflowEnvironment, on_error: str) ->
     told = output.error or str(output.failed_steps[0].error)
     assert (1, 2, failed) == (still, looked, output.status)
     assert f"child run {below.id!r} was terminated" in told
+
+
+async def test_deleted_after_it(short: WorkflowEnvironment) -> None:
+    """A child that is nowhere any more is a failed step: nobody guesses how it ended."""
+    parent = beside(Workflow("asks", [gated()]))
+    async with serving(short, parent) as client:
+        run = await client.start(parent, "data")
+        await until(lambda: worked(client, run))
+        below = f"{run}.all.sub"
+        code, _, error = await cli(short, "workflow", "delete", "--yes", "--workflow-id", below)
+        await until(lambda: is_gone(client, below))
+        await short.fast_forward(client.handle(run), timedelta(minutes=10, seconds=5))
+        output = await ended(client, run)
+        await replay_all(short, run, parent)
+
+    assert (0, "", RunStatus.completed) == (code, error, output.status)
+    assert f"temporal_hitl.ChildLost: child run {below!r} is not there" in str(
+        output.failed_steps[0].error
+    )
+
+
+async def is_gone(client: HitlClient, run: str) -> bool:
+    try:
+        await client.handle(run).describe()
+    except RPCError as error:
+        return error.status is RPCStatusCode.NOT_FOUND
+    return False
 
 
 async def idle_after_looks(client: HitlClient, run: str, times: int) -> bool:
