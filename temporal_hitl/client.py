@@ -64,6 +64,12 @@ PENDING_RUNS = f"{HITL_STATUS.name} = '{PENDING}' AND ExecutionStatus = 'Running
 SETTLE = 0.2
 """Seconds that `wait` gives other branches to open their requirements too, once one is there."""
 
+_NO_VERDICT = {
+    RPCStatusCode.FAILED_PRECONDITION,  # "unexpected workflow task failure", "in failed state"
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.UNKNOWN,  # "transport error"
+}
+
 
 class OpenRequirement(BaseModel):
     """One row of the list over all runs: what addresses a requirement, not its content."""
@@ -236,7 +242,7 @@ class HitlClient:
             ResolutionError: it was refused, with the reason; where somebody was first, with the
                 `record`.
             RunNotFound: there is no such run.
-            NoWorker: nobody is there to check it.
+            NoWorker: nobody was there to check it for ten seconds; with the decision id.
         """
         parsed = parse_resolution(resolution)
         if parsed.decision_id is None:
@@ -251,6 +257,26 @@ class HitlClient:
     async def _send(
         self, run_id: str, parsed: AnyResolution, update_id: str | None
     ) -> ResolutionRecord:
+        # A server that restarts, or a run that moves on in the same moment, gives no verdict; the
+        # decision id makes it safe to ask again.
+        give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
+        pause = 0.05
+        while True:
+            try:
+                return await self._send_once(run_id, parsed, update_id)
+            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+                raise await self._unheard(run_id, parsed) from error
+            except RPCError as error:
+                if error.status not in _NO_VERDICT:
+                    return await self._after_the_end(run_id, parsed, error)
+                if asyncio.get_running_loop().time() > give_up:
+                    raise await self._unheard(run_id, parsed) from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    async def _send_once(
+        self, run_id: str, parsed: AnyResolution, update_id: str | None
+    ) -> ResolutionRecord:
         try:
             told = await self.handle(run_id).execute_update(
                 "resolve",
@@ -261,15 +287,15 @@ class HitlClient:
             )
         except WorkflowUpdateFailedError as error:
             return await self._refused(run_id, parsed, error)
-        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-            nobody = await self._reach.nobody_answers(run_id)
-            again = f"send it again with decision_id={parsed.decision_id!r}: it counts once"
-            raise NoWorker(
-                f"{nobody}. The decision is not known to be recorded; {again}"
-            ) from error
-        except RPCError as error:
-            return await self._after_the_end(run_id, parsed, error)
         return _same_decision(parsed, ResolutionRecord.model_validate(told))
+
+    async def _unheard(self, run_id: str, sent: AnyResolution) -> NoWorker:
+        try:
+            nobody = str(await self._reach.nobody_answers(run_id))
+        except RPCError as error:
+            nobody = f"the server does not answer for run {run_id!r} ({error})"
+        again = f"send it again with decision_id={sent.decision_id!r}: it counts once"
+        return NoWorker(f"{nobody}. The decision is not known to be recorded; {again}")
 
     async def _refused(
         self, run_id: str, sent: AnyResolution, error: WorkflowUpdateFailedError

@@ -268,3 +268,29 @@ async def test_different_questions_do_not_race(env: WorkflowEnvironment) -> None
     ] == [each.resolved_by for each in answers if isinstance(each, ResolutionRecord)]
     for run in runs:
         await replays(client.handle(run), wide())
+
+
+async def test_both_doors_as_the_run_ends(env: WorkflowEnvironment) -> None:
+    """Updates that come while signals end their run each get a verdict, though the server fails the
+    workflow task that they were in.
+    """
+    answers: list[Any] = []
+    async with serving(env, pipeline()) as client:
+        for _ in range(10):
+            run = await asked(client)
+            reject = Reject(requirement_id="publish", resolved_by="signal")
+            signals = [
+                client.handle(run).signal("resolve", reject.model_dump(mode="json"))
+                for _ in range(4)
+            ]
+            updates = [
+                client.resolve(run, Reject(requirement_id="publish", resolved_by=f"update {n}"))
+                for n in range(4)
+            ]
+            told = await together([*updates, *signals])
+            answers += [each for each in told[:4] if not isinstance(each, ResolutionRecord)]
+            output = await ended(client, run)
+            assert 1 == len(output.resolutions)
+            await replays(client.handle(run), pipeline())
+
+    assert {AlreadyResolved} == {type(each) for each in answers}
