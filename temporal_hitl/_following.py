@@ -54,16 +54,17 @@ class Following:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def news(self, run_ids: Sequence[str], *, closely: bool) -> None:
-        """Return once there may be something new in one of these runs since the last call.
+        """Return once there may be something new in one of these runs, which have not ended.
 
-        A run that was not followed before has something new. `closely` follows whether they work,
-        too. Raises `RunNotFound` where the first of them is not there.
+        A run that was not followed until now has something new. With `closely`, so has one that has
+        worked. Raises `RunNotFound` where the first of them is not there.
         """
         self._closely = closely
         if closely and self._moved:
             self._new.set()
         for run_id in run_ids[:FOLLOWED]:
-            if run_id not in self._tasks:
+            # One that was over may be there again: a run that is reset replaces its child.
+            if run_id not in self._tasks or self._tasks[run_id].done():
                 self._tasks[run_id] = asyncio.create_task(self._follow(run_id))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if len(run_ids) <= FOLLOWED else UNFOLLOWED):

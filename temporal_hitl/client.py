@@ -187,7 +187,8 @@ class HitlClient:
                 if {(run.run_id, each.id) for run in runs for each in run.requirements} - known:
                     await asyncio.sleep(SETTLE)
                     return await self.get(run_id)
-                run_ids, closely = [run.run_id for run in runs], output.is_paused
+                run_ids = [run.run_id for run in runs if not run.has_ended]
+                closely = output.is_paused
 
     async def wait_for_end(self, run_id: str) -> WorkflowRunOutput:
         """Wait until the run has ended, however, and return how it ended."""

@@ -266,10 +266,12 @@ def _open(output: WorkflowRunOutput) -> dict[tuple[str, str], AnyRequirement]:
 
 
 async def _check_nothing_open(client: HitlClient, run_id: str) -> None:
-    waiting = _open(await client.get(run_id)).values()
+    waiting = [
+        f"{key}{'' if asks == run_id else f' of run {asks!r}'} ({each.kind}: {each.message})"
+        for (asks, key), each in _open(await client.get(run_id)).items()
+    ]
     if waiting:
-        told = ", ".join(f"{each.id} ({each.kind}: {each.message})" for each in waiting)
-        raise ValueError(f"nothing was decided; run {run_id!r} waits for {told}")
+        raise ValueError(f"nothing was decided; run {run_id!r} waits for {', '.join(waiting)}")
 
 
 async def _send(
