@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from temporal_hitl._wire import read
 from temporal_hitl.plan import Plan
 from temporal_hitl.run import StepInput, StepOutput
 
@@ -24,7 +25,7 @@ class _Crossing(BaseModel):
 
     @classmethod
     def from_wire(cls, data: Any) -> Self:
-        return cls.model_validate(data)
+        return read(cls, data)
 
 
 class ActivityCall(_Crossing):

@@ -16,6 +16,7 @@ from temporalio.exceptions import (
 
 from temporal_hitl._caller import TOLD, StepFailed
 from temporal_hitl._sizes import TOO_LARGE
+from temporal_hitl._wire import read
 from temporal_hitl.run import Omitted, RunStatus
 
 
@@ -62,7 +63,7 @@ def completed(path: str, run_id: str, ended: ChildEnd) -> ChildOutput:
     if ended.error_type is not None:
         raise StepFailed(path, ended.error_type, ended.message)
     try:
-        output = ChildOutput.model_validate(ended.returned)
+        output = read(ChildOutput, ended.returned)
     except ValueError:
         told = f"child run {run_id!r} returned what no pipeline returns"
         raise StepFailed(path, "temporal_hitl.ChildUnreadable", told) from None

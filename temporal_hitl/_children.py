@@ -31,6 +31,7 @@ from temporal_hitl._caller import Message, StepFailed
 from temporal_hitl._child_end import ChildEnd, ChildOutput, completed
 from temporal_hitl._progress import ChildProgress
 from temporal_hitl._sizes import size_of
+from temporal_hitl._wire import read
 from temporal_hitl.plan import Child, child_activity
 from temporal_hitl.requirements import digest_of
 from temporal_hitl.run import RunOptions
@@ -171,7 +172,7 @@ class Children:
             patience = LOOK_UNTIL_THE_END if child.nudged else LOOK_AT_ONCE
             child.nudged = False
             if ended := await self._look(path, child, patience):
-                return ChildEnd.model_validate(ended)
+                return read(ChildEnd, ended)
 
     def _nudge(self, *told: Any) -> None:
         # Anybody may send anything: it starts a look at most, and a signal handler must not raise.

@@ -24,6 +24,7 @@ from temporal_hitl._ledger import RECORDS_KEPT
 from temporal_hitl._progress import Carried, Progress
 from temporal_hitl._scope import State
 from temporal_hitl._sizes import LIMIT, brief, first, size_of, whole
+from temporal_hitl._wire import read
 from temporal_hitl.events import AnyEvent
 from temporal_hitl.plan import plan_activity
 from temporal_hitl.run import (
@@ -48,7 +49,7 @@ class Execution:
     """Runs a plan, and can tell at any time how the run stands."""
 
     def __init__(self, gate: Gate, run_input: Any, options: RunOptions, carried: Any) -> None:
-        before = None if carried is None else Carried.model_validate(carried)
+        before = None if carried is None else read(Carried, carried)
         self._gate = gate
         self._input = run_input
         self._options = options

@@ -15,6 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 
 from temporal_hitl._calls import ActivityCall, activity_id_of
 from temporal_hitl._reach import Reach
+from temporal_hitl._wire import read
 from temporal_hitl.run import StepInput, StepOutput
 
 PATIENCE = timedelta(seconds=30)
@@ -55,8 +56,8 @@ class Line:
         if call.more_outputs:
             rest["previous_step_outputs"] = await self._outputs(run, activity_id_of(call))
         of_input = {name: rest.pop(name) for name in list(rest) if name in StepInput.model_fields}
-        step_input = StepInput.model_validate(dict(call.step_input) | of_input)
-        return ActivityCall.model_validate(dict(call) | rest | {"step_input": step_input})
+        step_input = read(StepInput, dict(call.step_input) | of_input)
+        return read(ActivityCall, dict(call) | rest | {"step_input": step_input})
 
     def complete_in_thread(self, call: ActivityCall, info: activity.Info) -> ActivityCall:
         """Do the same, from a thread."""
@@ -76,7 +77,7 @@ class Line:
         while missing:
             told = await _ask(run, "step_outputs", activity_id, missing)
             for name, output in zip(missing, told, strict=False):
-                there[name] = text = StepOutput.model_validate(output).model_dump_json()
+                there[name] = text = read(StepOutput, output).model_dump_json()
                 self._kept.put(keys[name], text)
             missing = missing[len(told) :]
         return {name: StepOutput.model_validate_json(there[name]) for name in keys}

@@ -22,6 +22,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from temporal_hitl._wire import read
 from temporal_hitl.errors import NoWorker, RunNotFound
 from temporal_hitl.requirements import AnyRequirement, Refusal, ResolutionRecord
 from temporal_hitl.run import RunStatus, WorkflowRunOutput
@@ -79,7 +80,7 @@ class Reach:
     async def requirements(self, run_id: str, *, resolved: bool) -> RunRequirements:
         """Return what the run asks; works for every workflow with a gate."""
         told = await self.query(run_id, "requirements", resolved)
-        return RunRequirements.model_validate(told)
+        return read(RunRequirements, told)
 
     async def nobody_answers(self, run_id: str) -> NoWorker:
         """Return the error that says whom the run waits for, when no worker answers."""
@@ -122,7 +123,7 @@ class Reach:
         there = list(zip(output.omitted, values, strict=False))
         data = output.model_dump() | {each.part: value for each, value in there if not each.path}
         data["omitted"] = output.omitted[len(values) :]
-        whole = WorkflowRunOutput.model_validate(data)
+        whole = read(WorkflowRunOutput, data)
         contents = {each.path: value for each, value in there if each.path}
         for step in whole.walk():
             if step.path in contents:
@@ -171,7 +172,7 @@ class Reach:
 
     async def _running(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
         try:
-            return WorkflowRunOutput.model_validate(await self.query(described.id, "run_output"))
+            return read(WorkflowRunOutput, await self.query(described.id, "run_output"))
         except WorkflowQueryFailedError:
             # Written by hand: it has a gate at most.
             asked = await self.requirements(described.id, resolved=True)
@@ -190,7 +191,7 @@ class Reach:
             )
             error = str(cause or failure)
         if isinstance(told, dict) and {"run_id", "workflow_name", "step_results"} <= set(told):  # pyright: ignore[reportUnknownArgumentType]
-            return WorkflowRunOutput.model_validate(told)
+            return read(WorkflowRunOutput, told)
         status = _END.get(described.status or WorkflowExecutionStatus.FAILED, RunStatus.error)
         if error is None:
             return _outline(described, status, content=told)
@@ -205,7 +206,7 @@ class Reach:
             told = await self.query(described.id, "run_output")
         except (NoWorker, WorkflowQueryFailedError):
             return _outline(described, status, error=error)
-        last = WorkflowRunOutput.model_validate(told)
+        last = read(WorkflowRunOutput, told)
         return last.model_copy(update={"status": status, "error": error, "requirements": []})
 
 

@@ -15,6 +15,7 @@ from temporalio.common import VersioningBehavior
 from temporal_hitl._children import telling_parent
 from temporal_hitl._doors import as_failure
 from temporal_hitl._execution import Execution
+from temporal_hitl._wire import read
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.run import Omitted, RunOptions, run_options
 from temporal_hitl.workflow import Gate
@@ -63,7 +64,7 @@ def _queries() -> dict[str, Any]:
         return self.execution.shown()
 
     def run_parts(self: Any, wanted: list[Any]) -> list[Any]:
-        return self.execution.parts([Omitted.model_validate(each) for each in wanted])
+        return self.execution.parts([read(Omitted, each) for each in wanted])
 
     def step_input(self: Any, activity_id: str) -> dict[str, Any]:
         return self.execution.given(activity_id).rest()
@@ -91,8 +92,11 @@ def _owned(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _read(name: str, inputs: Sequence[Any]) -> tuple[Any, RunOptions, Any]:
-    if len(inputs) == 3 and workflow.info().continued_run_id:
-        return inputs[0], run_options(inputs[1]), inputs[2]
+    info = workflow.info()
+    if len(inputs) == 3 and info.continued_run_id:
+        return inputs[0], read(RunOptions, inputs[1]), inputs[2]
+    if len(inputs) == 2 and info.parent:
+        return inputs[0], read(RunOptions, inputs[1]), None
     if not 1 <= len(inputs) <= 2:
         raise DefinitionError(
             f"{name} takes one input, and it got {len(inputs)}. Write"

@@ -37,6 +37,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING, missing, session_tag
 from temporal_hitl._following import Following
 from temporal_hitl._reach import AT_ONCE, PATIENCE, Reach, RunRequirements, not_found
+from temporal_hitl._wire import read
 from temporal_hitl.errors import (
     AlreadyResolved,
     DecisionConflict,
@@ -227,7 +228,7 @@ class HitlClient:
             "workflow_name": run.workflow_type,
             "root_run_id": run.root_id or run.id,
         }
-        return [OpenRequirement.model_validate({**row, **of_run}) for row in rows]
+        return [read(OpenRequirement, {**row, **of_run}) for row in rows]
 
     # Answer
 
@@ -288,7 +289,7 @@ class HitlClient:
             )
         except WorkflowUpdateFailedError as error:
             return await self._refused(run_id, parsed, error)
-        return _same_decision(parsed, ResolutionRecord.model_validate(told))
+        return _same_decision(parsed, read(ResolutionRecord, told))
 
     async def _unheard(self, run_id: str, sent: AnyResolution) -> NoWorker:
         try:

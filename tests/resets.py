@@ -98,9 +98,14 @@ async def reset(env: WorkflowEnvironment, run: str, *how: str | int) -> None:
     assert (0, "") == (code, err), out
 
 
-async def listed(client: HitlClient, run: str) -> list[str]:
-    """Return the ids of the run's rows in the list of all that is open."""
-    return [row.id async for row in client.list_requirements(f"WorkflowId = '{run}'")]
+async def listed(client: HitlClient, run: str, *keys: str) -> None:
+    """Wait until the list of all that is open has these rows of the run, and no others."""
+
+    async def there() -> bool:
+        rows = client.list_requirements(f"WorkflowId = '{run}'")
+        return sorted(keys) == sorted([row.id async for row in rows])
+
+    await until(there)
 
 
 def reasons(output: Any) -> list[str]:

@@ -16,6 +16,7 @@ FOLDERS = ("temporal_hitl", "activities", "workflows", "api", "tests")
 
 LAYERS = (
     "errors",
+    "_wire",
     "_arguments",
     "review",
     "requirements",
