@@ -26,9 +26,12 @@ async def env() -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture(scope="session")
 async def short() -> AsyncIterator[WorkflowEnvironment]:
     """A server like `env`'s that suggests to continue as new after few events."""
-    setting = f"limit.historyCount.suggestContinueAsNew={SUGGESTED}"
+    settings = [
+        f"limit.historyCount.suggestContinueAsNew={SUGGESTED}",
+        'history.workflowIdReuseMinimalInterval="1ms"',  # A second, unless said otherwise.
+    ]
     started = await WorkflowEnvironment.start_time_skipping_v2(
-        data_converter=pydantic_data_converter, **server_options(setting)
+        data_converter=pydantic_data_converter, **server_options(*settings)
     )
     async with started as environment:
         yield environment

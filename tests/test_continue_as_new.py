@@ -125,7 +125,7 @@ async def test_an_open_requirement_is_kept(short: WorkflowEnvironment) -> None:
         run = await client.start(definition)
         before = (await until(lambda: asked_of(client, run)))[0]
         waiting = await until(lambda: idle(client, run))
-        listed = [row async for row in client.list_requirements(f"WorkflowId = '{run}'")]
+        listed = await until(lambda: rows_of(client, run))
         record = await client.resolve(run, Confirm(requirement_id="all.sign", decision_id="d1"))
         again = await client.resolve(run, Confirm(requirement_id="all.sign", decision_id="d1"))
         with pytest.raises(DecisionConflict):
@@ -139,6 +139,10 @@ async def test_an_open_requirement_is_kept(short: WorkflowEnvironment) -> None:
     assert ["d1"] == [each.resolution.decision_id for each in output.resolutions]  # type: ignore[union-attr]
     assert [f"tick {n}" for n in range(1, 19)] == [e for e in executed if "tick" in e]
     assert 1 < started
+
+
+async def rows_of(client: HitlClient, run: str) -> list[Any]:
+    return [row async for row in client.list_requirements(f"WorkflowId = '{run}'")]
 
 
 async def asked_of(client: HitlClient, run: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -301,7 +302,9 @@ async def test_contents_by_reference(env: WorkflowEnvironment) -> None:
     assert [] == end.omitted
 
 
-async def test_a_result_that_is_too_large(env: WorkflowEnvironment) -> None:
+async def test_a_result_that_is_too_large(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Contents that a result cannot hold are had from a worker; with none they are named."""
     wide = Parallel(*(Step(f"s{n}", lambda: "x" * 220_000) for n in range(4)), name="wide")
     definition = Workflow("wide", [wide])
@@ -315,6 +318,7 @@ async def test_a_result_that_is_too_large(env: WorkflowEnvironment) -> None:
     assert [] == output.omitted
     assert result["omitted"]
 
+    monkeypatch.setattr("temporal_hitl._reach.PATIENCE", timedelta(seconds=1))
     alone = await client.get(run)
 
     assert RunStatus.completed is alone.status
