@@ -423,7 +423,9 @@ def test_leaving_while_a_step_runs(tmp_path: Path, executor: str) -> None:
 def test_interrupted(tmp_path: Path, executor: str) -> None:
     """Ctrl-C while a call waits ends the script at once, as anywhere in Python."""
     wait = "output.steps_requiring_confirmation[0].confirm()\nbeside.continue_run(output)\n"
-    with script(tmp_path, BESIDE.replace("EXECUTOR", executor), wait) as process:
+    # Whoever started the tests may ignore Ctrl-C, as a shell does for what it runs behind itself.
+    usual = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    with script(tmp_path, usual, BESIDE.replace("EXECUTOR", executor), wait) as process:
         said(process, "begun")
         said(process, "['both.slow'] True")
         said(process, "confirmed")
