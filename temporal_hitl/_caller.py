@@ -21,6 +21,8 @@ from temporal_hitl.plan import LIVENESS, Call, Retry
 
 NO_SUCH_ACTIVITY = "NotFoundError"
 """The bare error type that the SDK fails an activity with whose type it has not registered."""
+AT_ONCE = 1_000
+"""Calls on their way at most; the server fails a workflow task for ever that makes it 2,000."""
 AROUND = 1_000
 """Bytes that a call has beside what it is given."""
 A_MOMENT = timedelta(milliseconds=1)
@@ -122,11 +124,17 @@ class Caller:
             pause = min(pause * 2, longest)
         return done
 
+    async def _in_turn(self, size: int) -> None:
+        await self._message.room_for(size)
+        while len(self._running) >= AT_ONCE:
+            await workflow.wait_condition(lambda: len(self._running) < AT_ONCE)
+            await self._message.room_for(size)
+
     async def _execute(
         self, activity_id: str, call: Call, asked: ActivityCall, data: dict[str, Any]
     ) -> dict[str, Any] | None:
         await self._hold()
-        await self._message.room_for(size_of(data))
+        await self._in_turn(size_of(data))
         self._running[activity_id] = None
         try:
             return await workflow.execute_activity(

@@ -76,7 +76,7 @@ def markdown(
         for path, activity in list(blocked.items())[:SHOWN]
     ]
     parts += [
-        f"**Child run** at `{path}`: `{run_id}`, which answers for itself."
+        f"**Child run** at `{path}`: `{run_id}`. What it asks is answered there."
         for path, run_id in list(children.items())[:SHOWN]
     ]
     if not parts:

@@ -19,9 +19,10 @@ from temporal_hitl._caller import Caller, Message, StepFailed
 from temporal_hitl._calls import PlanFound
 from temporal_hitl._children import Children
 from temporal_hitl._given import Given
-from temporal_hitl._interpreter import Interpreter, RunCancelled
+from temporal_hitl._interpreter import Interpreter
 from temporal_hitl._ledger import RECORDS_KEPT
 from temporal_hitl._progress import Carried, Progress
+from temporal_hitl._reviews import RunCancelled
 from temporal_hitl._scope import State
 from temporal_hitl._sizes import LIMIT, brief, first, size_of, whole
 from temporal_hitl._wire import read

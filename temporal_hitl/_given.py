@@ -11,7 +11,7 @@ from typing import Any
 
 from temporal_hitl._calls import ActivityCall, Role
 from temporal_hitl._scope import Scope
-from temporal_hitl._sizes import INLINE, first, recent, size_of
+from temporal_hitl._sizes import INLINE, Sizes, first, recent
 from temporal_hitl.plan import AnyPlan
 from temporal_hitl.run import RunOptions, StepInput, StepOutput
 
@@ -19,30 +19,46 @@ from temporal_hitl.run import RunOptions, StepInput, StepOutput
 class Given:
     """All that one call may see, as it was when the call was made."""
 
-    def __init__(self, scope: Scope, options: RunOptions, outputs: Sequence[StepOutput]) -> None:
+    def __init__(
+        self, scope: Scope, options: RunOptions, outputs: Sequence[StepOutput], sizes: Sizes
+    ) -> None:
         self._scope = scope
+        self._options = options
+        self._state = scope.state.values
+        self._outputs = outputs
         # What a step most likely reads comes first, and so travels if it is small.
-        self._parts: dict[str, Any] = {
-            "previous_step_content": scope.previous,
-            "session_state": scope.state.values,
-            "input": scope.input,
-            "additional_data": options.additional_data,
-            "outputs": [each.model_dump(mode="json") for each in outputs],
+        parts = {
+            "previous_step_content": sizes.of(scope.previous),
+            "session_state": scope.state.whole_size,
+            "input": sizes.of(scope.input),
+            "additional_data": sizes.of(options.additional_data),
+            "outputs": sum(each.encoded_size for each in outputs),
         }
-        self._room = INLINE
-        self._left_out = [name for name in self._parts if not self._travels(name)]
-        self._inline = recent(scope.outputs, self._room)
+        room, self._left_out = INLINE, list[str]()
+        for name, size in parts.items():
+            if size <= room:
+                room -= size
+            else:
+                self._left_out.append(name)
+        self._near = [name for name in parts if name not in self._left_out]
+        self._inline = recent(scope.outputs, room)
 
-    def _travels(self, part: str) -> bool:
-        size = size_of(self._parts[part])
-        if size > self._room:
-            return False
-        self._room -= size
-        return True
+    def _part(self, name: str) -> Any:
+        match name:
+            case "previous_step_content":
+                return self._scope.previous
+            case "session_state":
+                return self._state
+            case "input":
+                return self._scope.input
+            case "additional_data":
+                return self._options.additional_data
+            case _:
+                return [each.model_dump(mode="json") for each in self._outputs]
 
     def call(self, role: Role, node: AnyPlan, session_id: str, user_id: str | None) -> ActivityCall:
         """Return what travels."""
-        near = {name: each for name, each in self._parts.items() if name not in self._left_out}
+        near = {name: self._part(name) for name in self._near}
         of_input = {name: near.pop(name) for name in list(near) if name in StepInput.model_fields}
         step_input = StepInput(
             **of_input,
@@ -63,7 +79,7 @@ class Given:
 
     def rest(self) -> dict[str, Any]:
         """Return what did not travel, but for earlier outputs, by its field."""
-        return {name: self._parts[name] for name in self._left_out}
+        return {name: self._part(name) for name in self._left_out}
 
     def index(self) -> list[list[str]]:
         """Return the name and the path of each earlier output, oldest first."""

@@ -21,9 +21,10 @@ from temporal_hitl._child_end import changes
 from temporal_hitl._children import Children
 from temporal_hitl._given import Given
 from temporal_hitl._progress import LoopProgress, Progress
+from temporal_hitl._reviews import Reviews, Start
 from temporal_hitl._scope import Scope, State, container_output
-from temporal_hitl._sizes import size_of
-from temporal_hitl.events import AnyEvent, NodeFailed, NodeSkipped, SourceChanged, StateConflict
+from temporal_hitl._sizes import Sizes, size_of
+from temporal_hitl.events import AnyEvent, NodeFailed, SourceChanged, StateConflict
 from temporal_hitl.plan import (
     AnyPlan,
     Call,
@@ -36,18 +37,13 @@ from temporal_hitl.plan import (
     StepPlan,
     StepsPlan,
 )
-from temporal_hitl.requirements import Confirmation, ResolutionRecord
-from temporal_hitl.review import OnError, OnReject, OnTimeout
+from temporal_hitl.review import OnError
 from temporal_hitl.run import RunOptions, StepOutput, one_result
-from temporal_hitl.workflow import Deadline, Gate
+from temporal_hitl.workflow import Gate
 
 EVENTS_KEPT = 200
 RETURNED = "temporal_hitl.ReturnedFailure"
 """The error type of a failure that an executor returned and did not raise."""
-
-
-class RunCancelled(Exception):
-    """A person, a deadline or the author's policy ended the run early."""
 
 
 class Interpreter:
@@ -72,6 +68,8 @@ class Interpreter:
         self._progress = progress
         self._events = events
         self._given: dict[str, Given] = {}
+        self._sizes = Sizes()
+        self._reviews = Reviews(gate, progress, self._happened)
 
     async def walk(
         self, plan: Plan, run_input: Any, state: State, results: list[StepOutput]
@@ -97,6 +95,9 @@ class Interpreter:
         return self._progress.done[scope.path]
 
     async def _node(self, node: AnyPlan, scope: Scope) -> StepOutput | None:
+        start = await self._reviews.start(node, scope)
+        if start is Start.left_out:
+            return None
         match node:
             case StepPlan():
                 return await self._step(node, scope)
@@ -106,7 +107,7 @@ class Interpreter:
             case ParallelPlan():
                 return await self._parallel(node, scope)
             case ConditionPlan():
-                return await self._condition(node, scope)
+                return await self._condition(node, scope, start)
             case LoopPlan():
                 return await self._loop(node, scope)
             case RouterPlan():
@@ -127,8 +128,6 @@ class Interpreter:
         return results
 
     async def _step(self, node: StepPlan, scope: Scope) -> StepOutput | None:
-        if node.review.requires_confirmation and not await self._confirmed(node, scope):
-            return None
         if isinstance(node.call, Child):
             return await self._child(node.call, node, scope)
         try:
@@ -158,47 +157,9 @@ class Interpreter:
             step_name=node.name, path=scope.path, step_type="Workflow", content=ended.content
         )
 
-    async def _confirmed(self, node: StepPlan, scope: Scope) -> bool:
-        review = node.review
-        deadline: Deadline = {
-            "on_timeout": review.on_timeout,
-            "strict_deadline": review.strict_deadline,
-        }
-        if review.timeout is not None:
-            deadline["timeout"] = review.timeout
-        asked = self._progress.asked
-        if scope.path not in asked:
-            asked[scope.path] = self._gate.put(
-                Confirmation,
-                name=node.name,
-                path=scope.path,
-                message=review.confirmation_message or f"Execute step {node.name!r}?",
-                on_reject=review.on_reject,
-                **deadline,
-            )
-        record = await self._gate.closed(asked[scope.path])
-        if not record.approved:
-            self._leave_out(record, review.on_reject, review.on_timeout, scope)
-        return record.approved
-
-    def _leave_out(
-        self, record: ResolutionRecord, on_reject: OnReject, on_timeout: OnTimeout, scope: Scope
-    ) -> None:
-        cancels = (
-            on_timeout is OnTimeout.cancel if record.timed_out else on_reject is OnReject.cancel
-        )
-        if cancels:
-            raise RunCancelled(f"{record.requirement_id}: {record.told()}")
-        now = workflow.now()
-        self._happened(NodeSkipped(at=now, path=scope.path, requirement_id=record.requirement_id))
-
     async def _parallel(self, node: ParallelPlan, scope: Scope) -> StepOutput | None:
-        branches = self._progress.branches.setdefault(
-            scope.path, {child.name: State() for child in node.children}
-        )
-        start = scope.state.values
-        for state in branches.values():
-            state.start_from(start)
+        names = [child.name for child in node.children]
+        branches = self._progress.branches_at(scope.path, names, scope.state)
         walks = [
             self._walk(child, replace(scope, state=branches[child.name])) for child in node.children
         ]
@@ -210,9 +171,12 @@ class Interpreter:
         content = {output.step_name or "": output.content for output in there if output.produced}
         return container_output(node, scope, "Parallel", there, content=content)
 
-    async def _condition(self, node: ConditionPlan, scope: Scope) -> StepOutput | None:
+    async def _condition(
+        self, node: ConditionPlan, scope: Scope, start: Start
+    ) -> StepOutput | None:
+        evaluator = False if start is Start.otherwise else node.evaluator
         try:
-            yes = await self._chosen("evaluator", node.evaluator, node, scope)
+            yes = await self._chosen("evaluator", evaluator, node, scope)
         except StepFailed as failed:
             return self._go_on(node, scope, "Condition", failed)
         branch = node.children if yes else node.else_children
@@ -280,7 +244,7 @@ class Interpreter:
         outputs: Sequence[StepOutput] = (),
     ) -> ActivityResult:
         self._budget.allow(scope.path)
-        given = Given(scope, self._options, outputs)
+        given = Given(scope, self._options, outputs, self._sizes)
         asked = given.call(role, node, self._session_id, self._options.user_id)
         key = activity_id_of(asked)
         self._given[key] = given

@@ -7,30 +7,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import BaseModel, PrivateAttr
-
 from temporal_hitl._sizes import size_of
 from temporal_hitl.plan import AnyPlan
 from temporal_hitl.run import StepOutput, one_result
 
 
-class State(BaseModel):
+class Meter:
+    """How many bytes the states of a run's branches have together, counted as they change.
+
+    A run with thousands of branches asks for it at each call.
+    """
+
+    bytes: int = 0
+
+
+@dataclass
+class State:
     """The session state along one branch: what it started from, and what was written since.
 
     As data it is what was written alone: the branches of a Parallel start from one state, which
     its run keeps once.
     """
 
-    written: dict[str, Any] = {}
-    removed: list[str] = []
+    written: dict[str, Any] = field(default_factory=dict[str, Any])
+    removed: list[str] = field(default_factory=list[str])
     """Keys of what it started from that are gone."""
 
-    _start: Mapping[str, Any] = PrivateAttr(default_factory=dict[str, Any])
-    _size: int | None = PrivateAttr(default=None)
+    def __post_init__(self) -> None:
+        self._start: Mapping[str, Any] = {}
+        self._start_size = 0
+        self._meter = Meter()
+        self.size = size_of(self.written) + size_of(self.removed)
+        """How many bytes it has as data."""
 
-    def start_from(self, values: Mapping[str, Any]) -> None:
-        """Stand on `values`, which nobody changes while this is used."""
-        self._start = values
+    def branch_of(self, state: State, meter: Meter) -> None:
+        """Start from `state`, which nobody changes while this is used, counted by `meter`."""
+        self._start, self._start_size = state.values, state.whole_size
+        self._meter = meter
 
     @property
     def values(self) -> dict[str, Any]:
@@ -39,21 +52,27 @@ class State(BaseModel):
         return kept | self.written
 
     @property
-    def size(self) -> int:
-        """How many bytes it has as data; counted once per change."""
-        if self._size is None:
-            self._size = size_of(self.written) + size_of(self.removed)
-        return self._size
+    def whole_size(self) -> int:
+        """How many bytes the state as a step sees it has, at most."""
+        return self._start_size + self.size
 
     def apply(self, changes: Mapping[str, Any], removed: Sequence[str]) -> None:
         """Take over what a step changed."""
-        self._size = None
-        self.written |= changes
+        before = self.size
+        for key, value in changes.items():
+            self._forget(key)
+            self.written[key] = value
+            self.size += _entry(key, value)
         self.removed = [key for key in self.removed if key not in changes]
         for key in removed:
-            self.written.pop(key, None)
+            self._forget(key)
             if key in self._start and key not in self.removed:
                 self.removed.append(key)
+        self._meter.bytes += self.size - before
+
+    def _forget(self, key: str) -> None:
+        if key in self.written:
+            self.size -= _entry(key, self.written.pop(key))
 
     def merge(self, branches: Mapping[str, State]) -> list[tuple[str, str]]:
         """Take over what the branches wrote; return each key in conflict and whose value won."""
@@ -89,6 +108,10 @@ class Scope:
             outputs={**self.outputs, output.step_name or "": output},
             previous=output.content if output.produced else self.previous,
         )
+
+
+def _entry(key: str, value: Any) -> int:
+    return size_of({key: value}) + 2
 
 
 def container_output(

@@ -8,6 +8,7 @@ holds one fails for ever. So nothing is handed to it that has not been measured 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -30,6 +31,8 @@ PAGE = 200_000
 storage takes over, where an answer would stay for ever."""
 TOO_LARGE = "temporal_hitl.TooLarge"
 """The error type of a step that is refused for what it returned, or its run would hold."""
+COUNTED = 16
+"""Values whose sizes are kept: inputs and contents that several calls are given."""
 SHOWN = 64_000
 """Bytes of one content that a run tells when asked how it stands; larger ones it tells alone."""
 
@@ -37,6 +40,22 @@ SHOWN = 64_000
 def size_of(data: Any) -> int:
     """Return how many bytes `data` has as JSON."""
     return len(json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+class Sizes:
+    """Sizes of values that many calls are given, each counted once."""
+
+    def __init__(self) -> None:
+        self._known = OrderedDict[int, tuple[Any, int]]()
+
+    def of(self, value: Any) -> int:
+        """Return how many bytes `value` has as JSON; it must not change while it is used."""
+        # By identity: the value is kept as well, so that no other one takes its place.
+        if id(value) not in self._known:
+            self._known[id(value)] = value, size_of(value)
+            if len(self._known) > COUNTED:
+                self._known.popitem(last=False)
+        return self._known[id(value)][1]
 
 
 def recent(outputs: dict[str, StepOutput], room: int) -> dict[str, StepOutput]:

@@ -89,16 +89,6 @@ class Child(_Frozen):
     """What the Web UI shows beside the child's name."""
 
 
-class _Named(TypedDict):
-    name: str
-    slug: str
-
-
-class _NodePlan(_Frozen):
-    name: str
-    slug: str
-
-
 class ReviewPlan(_Frozen):
     """A `HumanReview` as recorded: read back as it is, whatever later versions would refuse."""
 
@@ -110,10 +100,21 @@ class ReviewPlan(_Frozen):
     strict_deadline: bool = False
 
 
+class _Shared(TypedDict):
+    name: str
+    slug: str
+    review: ReviewPlan
+
+
+class _NodePlan(_Frozen):
+    name: str
+    slug: str
+    review: ReviewPlan = ReviewPlan()
+
+
 class StepPlan(_NodePlan):
     kind: Literal["step"] = "step"
     call: Call | Child
-    review: ReviewPlan
     on_error: OnError
 
 
@@ -250,7 +251,8 @@ class _Compiler:
         name = node.name or f"{type(node).__name__.lower()}_{position}"
         segment = slug(name)
         path = f"{above}.{segment}" if above else segment
-        named = _Named(name=node.name or path, slug=segment)
+        review = ReviewPlan.model_validate(node.review.model_dump())
+        named = _Shared(name=node.name or path, slug=segment, review=review)
         self._claim(named["name"], segment if node.name else path, path)
         match node:
             case Step():
@@ -282,7 +284,7 @@ class _Compiler:
             " rename one"
         )
 
-    def _step(self, step: Step, named: _Named, segment: str, path: str) -> StepPlan:
+    def _step(self, step: Step, named: _Shared, segment: str, path: str) -> StepPlan:
         runs = step.runs
         call = (
             self._child(runs, step.options)
@@ -290,8 +292,7 @@ class _Compiler:
             else self._call(segment, runs, step.options)
         )
         call = call.model_copy(update={"summary": step.description or call.summary})
-        review = ReviewPlan.model_validate(step.review.model_dump())
-        return StepPlan(**named, call=call, review=review, on_error=step.on_error)
+        return StepPlan(**named, call=call, on_error=step.on_error)
 
     def _child(self, definition: Definition, options: CallOptions) -> Child:
         for each in compile_definition(definition).family:
@@ -304,7 +305,7 @@ class _Compiler:
             summary=definition.description,
         )
 
-    def _condition(self, node: Condition, named: _Named, path: str) -> ConditionPlan:
+    def _condition(self, node: Condition, named: _Shared, path: str) -> ConditionPlan:
         evaluator = node.evaluator
         return ConditionPlan(
             **named,
@@ -316,7 +317,7 @@ class _Compiler:
             on_error=node.on_error,
         )
 
-    def _loop(self, node: Loop, named: _Named, path: str) -> LoopPlan:
+    def _loop(self, node: Loop, named: _Shared, path: str) -> LoopPlan:
         return LoopPlan(
             **named,
             children=self._children(node.steps, path),
@@ -331,7 +332,7 @@ class _Compiler:
             on_error=node.on_error,
         )
 
-    def _router(self, node: Router, named: _Named, path: str) -> RouterPlan:
+    def _router(self, node: Router, named: _Shared, path: str) -> RouterPlan:
         selector = self._call(f"{path}.selector", node.selector, node.options, node.choices)
         choices = self._children(node.choices, path)
         return RouterPlan(**named, choices=choices, selector=selector, on_error=node.on_error)

@@ -8,13 +8,14 @@ or of Temporal's server.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, Unpack
 
-from temporal_hitl._arguments import Seconds, parse_enum, text, whole
+from temporal_hitl._arguments import parse_enum, text, whole
+from temporal_hitl._asking import NodeOptions, ReviewOptions, activity_options, review_of
 from temporal_hitl._options import ActivityOptions, CallOptions
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.review import PAUSE_ATTRIBUTE, HumanReview, OnError, OnReject, OnTimeout
+from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnReject
 
 __all__ = [
     "ActivityOptions",
@@ -70,7 +71,8 @@ class Step:
     content of the step before, or else the run's input, and the session state; its content is the
     step's, and a run of it that does not complete is a step that failed.
 
-    `options` are `ActivityOptions`; of them a `workflow` takes `task_queue` alone.
+    `options` are `ActivityOptions`, of which a `workflow` takes `task_queue` alone, and
+    `ReviewOptions`.
 
     Raises:
         DefinitionError: a value that is none, two executors or none, a policy or an option that
@@ -88,33 +90,20 @@ class Step:
         description: str | None = None,
         skip_on_failure: bool = False,
         on_error: OnError | str = OnError.skip,
-        requires_confirmation: bool | None = None,
-        confirmation_message: str | None = None,
-        on_reject: OnReject | str | None = None,
-        hitl_timeout: Seconds | None = None,
-        on_timeout: OnTimeout | str | None = None,
-        strict_deadline: bool | None = None,
-        human_review: HumanReview | None = None,
-        **options: Unpack[ActivityOptions],
+        **options: Unpack[NodeOptions],
     ) -> None:
         self.runs = _one_executor(name, executor, agent, team, workflow)
-        marks: dict[str, Any] = getattr(self.runs, PAUSE_ATTRIBUTE, {})
-        self.name: str = text(name or marks.get("name") or _name_of(self.runs), "Step")
+        marks: dict[str, Any] = {**getattr(self.runs, PAUSE_ATTRIBUTE, {})}
+        marked = marks.pop("name", None)
+        self.name: str = text(name or marked or _name_of(self.runs), "Step")
         where = f"Step {self.name!r}"
         self.description = description
-        flat = {
-            "requires_confirmation": requires_confirmation,
-            "confirmation_message": confirmation_message,
-            "on_reject": on_reject,
-            "timeout": hitl_timeout,
-            "on_timeout": on_timeout,
-            "strict_deadline": strict_deadline,
-        }
-        self.review = _review(where, flat, marks, human_review)
+        self.review = review_of(where, options, marks=marks)
         self.on_error = OnError.skip if skip_on_failure else _error_policy(on_error, where)
-        self.options = CallOptions.of(where, options)
+        of_activities = activity_options(options)
+        self.options = CallOptions.of(where, of_activities)
         if isinstance(self.runs, Definition):
-            _check_child(where, options)
+            _check_child(where, of_activities)
 
 
 def _one_executor(
@@ -152,46 +141,25 @@ def _name_of(executor: Executor | Definition) -> str:
     return getattr(executor, "name", None) or getattr(executor, "__name__", type(executor).__name__)
 
 
-def _review(
-    where: str, flat: dict[str, Any], marks: dict[str, Any], review: HumanReview | None
-) -> HumanReview:
-    given = {key: value for key, value in flat.items() if value is not None}
-    if review is not None and not isinstance(review, HumanReview):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise DefinitionError(f"{where}: human_review={review!r} is no HumanReview")
-    if review is not None and given:
-        raise DefinitionError(
-            f"{where}: {', '.join(given)} and human_review= say the same thing twice; keep one"
-        )
-    if review is None:
-        default = {
-            key: value for key, value in marks.items() if key != "name" and value is not None
-        }
-        try:
-            review = HumanReview(**(default | given))
-        except DefinitionError as wrong:
-            raise DefinitionError(f"{where}: {wrong}") from None
-    _check_reject(where, review.on_reject)
-    return review
-
-
-def _check_reject(where: str, on_reject: OnReject) -> None:
-    if on_reject is OnReject.retry:
-        raise DefinitionError(
-            f"{where}: on_reject='retry' has nothing to do again before the step has run;"
-            " use 'skip' or 'cancel'"
-        )
-    if on_reject is OnReject.else_branch:
-        raise DefinitionError(
-            f"{where}: on_reject='else' needs an else-branch, which only a Condition has"
-        )
-
-
 class _Container:
     """A node with children; a `name` left out is made from the kind and the position."""
 
-    def __init__(self, name: str | None, description: str | None) -> None:
+    rejected = OnReject.skip
+    """What a rejection does unless its author says otherwise."""
+    has_functions = True
+    """Whether there is anything that activity options could be meant for."""
+
+    def __init__(
+        self, name: str | None, description: str | None, options: Mapping[str, Any]
+    ) -> None:
         self.name = None if name is None else text(name, type(self).__name__)
         self.description = description
+        self.review = review_of(self.where, options, rejected=self.rejected)
+        of_functions = activity_options(options)
+        if of_functions and not self.has_functions:
+            unexpected = next(iter(of_functions))
+            raise TypeError(f"{self.where}: unexpected keyword argument {unexpected!r}")
+        self.options = CallOptions.of(self.where, of_functions)
 
     @property
     def where(self) -> str:
@@ -210,25 +178,34 @@ class _Container:
 class Steps(_Container):
     """Runs its children one after another, each seeing what came before."""
 
+    has_functions = False
+
     def __init__(
         self,
         name: str | None = None,
         description: str | None = None,
         steps: Sequence[NodeLike] = (),
+        **options: Unpack[ReviewOptions],
     ) -> None:
-        super().__init__(name, description)
+        super().__init__(name, description, options)
         self.steps = self.children(steps)
 
 
 class Parallel(_Container):
     """Runs its children at once from one input; outputs and state merge in declaration order."""
 
+    has_functions = False
+
     def __init__(
-        self, *steps: NodeLike | str, name: str | None = None, description: str | None = None
+        self,
+        *steps: NodeLike | str,
+        name: str | None = None,
+        description: str | None = None,
+        **options: Unpack[ReviewOptions],
     ) -> None:
         if steps and isinstance(steps[0], str):
             name, steps = steps[0], steps[1:]
-        super().__init__(name, description)
+        super().__init__(name, description, options)
         self.steps = self.children(steps)
 
 
@@ -236,8 +213,11 @@ class Condition(_Container):
     """Runs `steps` where the evaluator says yes, and `else_steps`, if any, where it says no.
 
     `evaluator` is a bool, or a function of the step input (and `session_state`) that runs as an
-    activity.
+    activity. Where a person confirms first, yes lets the evaluator decide, which says yes unless
+    given; a rejection takes the else-branch, unless `on_reject` says otherwise (seed 002).
     """
+
+    rejected = OnReject.else_branch
 
     def __init__(
         self,
@@ -248,16 +228,15 @@ class Condition(_Container):
         description: str | None = None,
         *,
         on_error: OnError | str = OnError.skip,
-        **options: Unpack[ActivityOptions],
+        **options: Unpack[NodeOptions],
     ) -> None:
-        super().__init__(name, description)
+        super().__init__(name, description, options)
         self.steps = self.children(steps)
         self.else_steps = () if else_steps is None else self.children(else_steps)
         self.evaluator = (
             evaluator if isinstance(evaluator, bool) else _callable(evaluator, self.where)
         )
         self.on_error = _error_policy(on_error, self.where)
-        self.options = CallOptions.of(self.where, options)
 
 
 class Loop(_Container):
@@ -280,9 +259,9 @@ class Loop(_Container):
         *,
         should_continue: Executor | None = None,
         on_error: OnError | str = OnError.skip,
-        **options: Unpack[ActivityOptions],
+        **options: Unpack[NodeOptions],
     ) -> None:
-        super().__init__(name, description)
+        super().__init__(name, description, options)
         if end_condition is not None and should_continue is not None:
             raise DefinitionError(f"{self.where}: give end_condition or should_continue, not both")
         self.steps = self.children(steps)
@@ -293,7 +272,6 @@ class Loop(_Container):
         )
         self.forward_iteration_output = forward_iteration_output
         self.on_error = _error_policy(on_error, self.where)
-        self.options = CallOptions.of(self.where, options)
 
 
 class Router(_Container):
@@ -312,9 +290,9 @@ class Router(_Container):
         description: str | None = None,
         *,
         on_error: OnError | str = OnError.skip,
-        **options: Unpack[ActivityOptions],
+        **options: Unpack[NodeOptions],
     ) -> None:
-        super().__init__(name, description)
+        super().__init__(name, description, options)
         if selector is None:
             raise DefinitionError(
                 f"{self.where} has no selector; give a function that returns the name of a choice"
@@ -322,7 +300,6 @@ class Router(_Container):
         self.choices = self.children(_grouped(choices))
         self.selector = _callable(selector, self.where)
         self.on_error = _error_policy(on_error, self.where)
-        self.options = CallOptions.of(self.where, options)
 
 
 def _grouped(choices: Any) -> Any:
@@ -355,6 +332,6 @@ class Definition(_Container):
     def __init__(
         self, name: str, steps: Sequence[NodeLike] | Steps, description: str | None = None
     ) -> None:
-        super().__init__(name, description)
+        super().__init__(name, description, {})
         self.name: str = name
         self.steps = steps.steps if isinstance(steps, Steps) else self.children(steps)

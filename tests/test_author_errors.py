@@ -343,8 +343,8 @@ def test_what_pause_says_is_checked_at_the_step() -> None:
 
 def test_an_unknown_option_is_a_type_error() -> None:
     """An option that a primitive does not have is Python's own error, with the option's name."""
-    with pytest.raises(TypeError, match="requires_confirmation"):
-        Parallel(run, name="box", requires_confirmation=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="max_retries"):
+        Parallel(run, name="box", max_retries=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="timout"):
         step(timout=5)
 

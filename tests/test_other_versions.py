@@ -9,13 +9,21 @@ from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_hitl import Confirm, Step, StepInput, StepOutput, Workflow, WorkflowRunOutput
+from temporal_hitl import (
+    Confirm,
+    HitlClient,
+    Step,
+    StepInput,
+    StepOutput,
+    Workflow,
+    WorkflowRunOutput,
+)
 from temporal_hitl._calls import PlanFound
 from temporal_hitl._ledger import GateState
 from temporal_hitl._progress import Carried, Progress
 from temporal_hitl._scope import State
 from temporal_hitl._wire import read
-from tests.stage import ended, paused, replay_all, serving
+from tests.stage import ended, paused, replay_all, serving, until
 
 
 def extended(data: Any) -> Any:
@@ -44,6 +52,11 @@ def save(step_input: StepInput) -> str:
     return f"{step_input.previous_step_content} saved"
 
 
+async def gone_on(client: HitlClient, run: str) -> Any:
+    output = await client.get(run)
+    return output if output.workflow_name == "versions" and output.user_id else None
+
+
 async def test_a_run_goes_on_under_an_older_version(env: WorkflowEnvironment) -> None:
     """A run that a newer version brought along goes on, with all that this one knows of."""
     load = Step("load", lambda: "never")
@@ -65,7 +78,7 @@ async def test_a_run_goes_on_under_an_older_version(env: WorkflowEnvironment) ->
         handle = await env.client.start_workflow(
             "newer", args=args, id="rolled-back", task_queue=client.task_queue
         )
-        waiting = await paused(client, handle.id)
+        waiting = await until(lambda: gone_on(client, handle.id))
         await client.resolve(handle.id, Confirm(requirement_id="save"))
         output = await ended(client, handle.id)
         await client.cancel("sample")

@@ -57,7 +57,9 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Box:
-    """One container: its kind, its children, and what its function says."""
+    """One container: its kind, its children, what its function says, and how its gate, if it has
+    one, is answered.
+    """
 
     kind: str
     children: tuple[Any, ...]
@@ -65,7 +67,14 @@ class Box:
     says: Any = None
     forwards: bool = False
     named: bool = True
+    gate: str | None = None
     name: str = ""
+
+
+def gates(kind: str, fatal: bool) -> st.SearchStrategy[str | None]:
+    """Return how a gate is answered, most often as there is none."""
+    answers = ["confirm", "reject", *(["cancel"] if fatal else [])]
+    return st.sampled_from([None] * 5 + answers + (["else"] if kind == "Condition" else []))
 
 
 def leaves(fatal: bool) -> st.SearchStrategy[Leaf]:
@@ -73,12 +82,11 @@ def leaves(fatal: bool) -> st.SearchStrategy[Leaf]:
     race.
     """
     ends = ["fatal"] if fatal else []
-    gates = ["confirm", "reject", *(["cancel"] if fatal else [])]
     return st.builds(
         Leaf,
         does=st.sampled_from(["works"] * 5 + ["fails", "says no", "gives nothing", "stops", *ends]),
         writes=st.none() | st.tuples(st.sampled_from("kl"), st.sampled_from([1, 2, None, GONE])),
-        gate=st.sampled_from([None] * 5 + gates),
+        gate=gates("Step", fatal),
     )
 
 
@@ -94,7 +102,10 @@ def nodes(draw: st.DrawFn, depth: int, fatal: bool = True) -> Any:
     if kind == "Step":
         return draw(leaves(fatal))
     below = st.lists(nodes(depth - 1, fatal and kind != "Parallel"), min_size=1, max_size=3)
-    box = Box(kind, tuple(draw(below)), named=draw(st.booleans()))
+    gate = draw(gates(kind, fatal))
+    # A gate is told by its node's name, so the node has one of its own.
+    named = gate is not None or draw(st.booleans())
+    box = Box(kind, tuple(draw(below)), named=named, gate=gate)
     match kind:
         case "Condition":
             other = draw(st.just([]) | below)
@@ -192,9 +203,15 @@ def step(leaf: Leaf) -> Step:
         executor(leaf),
         max_retries=0,
         on_error="fail" if leaf.does == "fatal" else "skip",
-        requires_confirmation=leaf.gate is not None,
-        on_reject="cancel" if leaf.gate == "cancel" else "skip",
+        **asks(leaf),
     )
+
+
+def asks(node: Any) -> dict[str, Any]:
+    if node.gate is None:
+        return {}
+    rejected = {"cancel": "cancel", "else": "else"}.get(node.gate, "skip")
+    return {"requires_confirmation": True, "on_reject": rejected}
 
 
 def pipeline_node(node: Any) -> Node:
@@ -204,12 +221,12 @@ def pipeline_node(node: Any) -> Node:
     name = node.name or None
     match node.kind:
         case "Steps":
-            return Steps(name, steps=children)
+            return Steps(name, steps=children, **asks(node))
         case "Parallel":
-            return Parallel(*children, name=name)
+            return Parallel(*children, name=name, **asks(node))
         case "Condition":
             other = [pipeline_node(child) for child in node.other] or None
-            return Condition(children, evaluator(node.says), other, name=name)
+            return Condition(children, evaluator(node.says), other, name=name, **asks(node))
         case "Loop":
             return Loop(
                 children,
@@ -217,9 +234,10 @@ def pipeline_node(node: Any) -> Node:
                 max_iterations=MAX_ITERATIONS,
                 forward_iteration_output=node.forwards,
                 **loop_end(node.says),
+                **asks(node),
             )
         case _:
-            return Router(children, selector(node), name=name)
+            return Router(children, selector(node), name=name, **asks(node))
 
 
 def evaluator(says: Any) -> Any:
@@ -327,20 +345,25 @@ class Model:
         path, planned = (f"{up}.{segment}" if up else segment for up in (place.path, place.planned))
         path += again
         place = replace(place, path=path, planned=planned)
+        if node.gate is not None:
+            self.ask(place)
+        if node.gate == "cancel":
+            raise Cancelled
+        if node.gate == "else" and node.other:
+            return self.otherwise(node, place)
+        if node.gate in ("reject", "else"):
+            self.events.append(("node_skipped", place.path))
+            return None
         if isinstance(node, Leaf):
             return self.leaf(node, place)
         return getattr(self, node.kind.lower())(node, place)
 
+    def ask(self, place: Place) -> None:
+        self.asked[place.path] += 1
+        count = self.asked[place.path]
+        self.ids.append(place.path if count == 1 else f"{place.path}~{count}")
+
     def leaf(self, leaf: Leaf, place: Place) -> Any:
-        if leaf.gate is not None:
-            self.asked[place.path] += 1
-            count = self.asked[place.path]
-            self.ids.append(place.path if count == 1 else f"{place.path}~{count}")
-            if leaf.gate == "cancel":
-                raise Cancelled
-            if leaf.gate == "reject":
-                self.events.append(("node_skipped", place.path))
-                return None
         text = seen(place.input, place.previous, list(place.outputs), place.iteration, place.state)
         if leaf.does == "fatal":
             raise Failed
@@ -399,6 +422,9 @@ class Model:
             return box(node, place, [], failed=True)
         if node.says in (True, "yes"):
             return box(node, place, self.sequence(node.children, place, []))
+        return self.otherwise(node, place)
+
+    def otherwise(self, node: Box, place: Place) -> Any:
         first = len(node.children) + 1
         return box(node, place, self.sequence(node.other, place, [], first))
 
@@ -486,11 +512,9 @@ def told(output: WorkflowRunOutput) -> dict[str, Any]:
 def gates_of(nodes: tuple[Any, ...]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for node in nodes:
-        found |= (
-            {node.name: node.gate}
-            if isinstance(node, Leaf)
-            else gates_of(node.children + node.other)
-        )
+        found[node.name] = node.gate
+        if isinstance(node, Box):
+            found |= gates_of(node.children + node.other)
     return found
 
 

@@ -400,3 +400,27 @@ async def test_a_loop_of_large_iterations(env: WorkflowEnvironment) -> None:
     assert 100 * KB == len(output.content)
     assert 1 == len(output.step_results[0].steps or [])
     assert 40 * 100 * KB > BUDGET
+
+
+@pytest.mark.slow
+async def test_more_branches_than_the_server_takes(
+    env: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    """Branches beyond what the server takes at once wait their turn, whatever they are given."""
+
+    async def length(step_input: StepInput, session_state: dict[str, Any]) -> int:
+        return len(step_input.input) + len(session_state["ballast"])
+
+    count = 2_100
+    steps = [Step(f"s{n}", length) for n in range(count)]
+    definition = Workflow("horde", [Parallel(*steps, name="all")])
+    options = RunOptions(session_state={"ballast": "b" * 100_000})
+    client = boundless(env.client, tmp_path)
+    async with serving(env, definition, client=client, max_concurrent_activities=200) as hitl:
+        run = await hitl.start(definition, "i" * 100_000, options=options)
+        output = await asyncio.wait_for(hitl.wait_for_end(run), LONG)
+        told = await history(hitl, run)
+        await replay_all(env, run, definition, converter=client.data_converter)
+
+    assert [200_000] * count == list(output.content.values())
+    assert [] == failures(told)
