@@ -36,9 +36,9 @@ def memo(requirements: Sequence[AnyRequirement], rows: int) -> dict[str, Any]:
 
 
 def _row(requirement: AnyRequirement) -> dict[str, Any]:
-    kept = {"id", "kind", "path", "name", "message", "created_at", "deadline"}
+    kept = {"id", "kind", "path", "name", "created_at", "deadline"}
     row = requirement.model_dump(mode="json", include=kept)
-    return {**row, "message": row["message"][:MESSAGE]}
+    return {**row, "message": (requirement.template or requirement.message)[:MESSAGE]}
 
 
 def command(info: Info, door: str, *texts: str) -> str:

@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from temporalio import workflow
 
+from temporal_hitl._messages import fill_in, values_of
 from temporal_hitl._progress import Progress
 from temporal_hitl._scope import Scope
 from temporal_hitl.events import AnyEvent, NodeSkipped
@@ -59,11 +60,13 @@ class Reviews:
     async def _confirmation(self, node: AnyPlan, scope: Scope) -> ResolutionRecord:
         asked, review = self._progress.asked, node.review
         if scope.path not in asked:
+            template = review.confirmation_message
             asked[scope.path] = self._gate.put(
                 Confirmation,
                 name=node.name,
                 path=scope.path,
-                message=review.confirmation_message or _question(node),
+                message=_filled_in(template, scope) if template else _question(node),
+                template=template,
                 on_reject=review.on_reject,
                 **_deadline(review),
             )
@@ -87,6 +90,10 @@ def _deadline(review: ReviewPlan) -> Deadline:
         "strict_deadline": review.strict_deadline,
     }
     return deadline if review.timeout is None else {**deadline, "timeout": review.timeout}
+
+
+def _filled_in(template: str, scope: Scope) -> str:
+    return fill_in(template, values_of(scope.input, scope.previous, scope.iteration))
 
 
 def _question(node: AnyPlan) -> str:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from temporalio.client import (
     Client,
     WorkflowExecution,
+    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
@@ -174,15 +175,19 @@ class HitlClient:
 
         It needs a person when something is open, in a child run too, and nothing else is at work;
         or when a requirement opens that is not in `seen`: ids of this run's, or pairs of a run's id
-        and a requirement's. Raises `TimeoutError` after `timeout` seconds; None waits for ever.
+        and a requirement's. Waits on through deploys and outages of the workers.
+
+        Raises:
+            TimeoutError: after `timeout` seconds; None waits for ever.
+            NoWorker: no worker answers when it begins to wait.
         """
         known = {(run_id, each) if isinstance(each, str) else each for each in seen}
-        run_ids, closely = [run_id], False
+        run_ids, closely, heard = [run_id], False, False
         async with asyncio.timeout(timeout), Following(self.client) as following:
             while True:
                 await following.news(run_ids, closely=closely)
-                output = await self._reach.family(run_id)
-                runs = list(output.runs())
+                output = await self._told(run_id, patient=heard)
+                runs, heard = list(output.runs()), True
                 if output.has_ended or (output.is_paused and not _is_at_work(output)):
                     return await self._reach.whole(output)
                 if {(run.run_id, each.id) for run in runs for each in run.requirements} - known:
@@ -191,14 +196,24 @@ class HitlClient:
                 run_ids = [run.run_id for run in runs if not run.has_ended]
                 closely = output.is_paused
 
+    async def _told(self, run_id: str, *, patient: bool) -> WorkflowRunOutput:
+        while True:
+            try:
+                return await self._reach.family(run_id)
+            except NoWorker:
+                if not patient:
+                    raise
+            await asyncio.sleep(SETTLE)
+
     async def wait_for_end(self, run_id: str) -> WorkflowRunOutput:
         """Wait until the run has ended, however, and return how it ended."""
-        while True:
+        status: WorkflowExecutionStatus | None = WorkflowExecutionStatus.RUNNING
+        while status is WorkflowExecutionStatus.RUNNING:
             with contextlib.suppress(WorkflowFailureError):
                 await self.handle(run_id).result()
-            output = await self.get(run_id)
-            if output.has_ended:  # A reset ends an execution, and the run goes on in another.
-                return output
+            # A reset ends an execution, and the run goes on in another.
+            status = (await self._reach.describe(run_id)).status
+        return await self.get(run_id)
 
     async def requirements(self, run_id: str, *, resolved: bool = False) -> RunRequirements:
         """Return what the run asks, in full; works for hand-written workflows with a gate too."""

@@ -79,6 +79,8 @@ class Asking(Deadline, total=False):
     """Where in a tree it is asked; made from the name unless given."""
     on_reject: OnReject
     """What a rejection does, where the library acts on it."""
+    template: str | None
+    """The question before it was filled in, where that alone may be seen in lists."""
     check: type[BaseModel]
     """The model of the values that it asks for."""
     shown: Mapping[str, Any]
@@ -228,6 +230,7 @@ class Gate:
             path=place,
             name=name,
             message=message,
+            template=rest.get("template"),
             created_at=now,
             deadline=None if seconds is None else now + timedelta(seconds=seconds),
             on_timeout=None if seconds is None else policy,

@@ -18,6 +18,7 @@ LAYERS = (
     "errors",
     "_wire",
     "_arguments",
+    "_messages",
     "review",
     "requirements",
     "events",

@@ -212,6 +212,50 @@ async def test_a_client_that_waits(env: WorkflowEnvironment) -> None:
     assert ["reject", "reject"] == [each.action for each in output.resolutions]
 
 
+async def test_a_client_that_waits_through_an_outage(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits, waits on where a run is reset while no worker is there to tell how it stands."""
+    monkeypatch.setattr("temporal_hitl._reach.PATIENCE", timedelta(seconds=1))
+    release = asyncio.Event()
+
+    async def hold() -> str:
+        await release.wait()
+        return "held"
+
+    definition, queue = pipeline(Step("hold", hold)), new_queue()
+    async with serving(env, definition, queue=queue) as client:
+        run = await client.start(definition, "it")
+        await until(lambda: working(client, run))
+        question = asyncio.create_task(client.wait(run, timeout=WAIT * 2))
+        the_end = asyncio.create_task(client.wait_for_end(run))
+        await nothing_yet(question, 1)
+    await reset(env, run, "--type", "FirstWorkflowTask")
+    await nothing_yet(question, 4)
+    release.set()
+    async with serving(env, definition, queue=queue) as client:
+        waited = await question
+        early = the_end.done()
+        for key in ("sign", "send"):
+            await asked(client, run, key)
+            await client.resolve(run, Reject(requirement_id=key))
+        await asyncio.wait_for(the_end, WAIT)
+        await replay_all(env, run, definition)
+
+    assert ["sign"] == [each.id for each in waited.requirements]
+    assert not early
+
+
+async def working(client: HitlClient, run: str) -> bool:
+    return ["hold"] == (await client.get(run)).running
+
+
+async def nothing_yet(task: asyncio.Task[Any], seconds: float) -> None:
+    """Assert that the task has neither ended nor failed after so long."""
+    done, _ = await asyncio.wait([task], timeout=seconds)
+    assert not done, task
+
+
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_gate_in_a_workflow_of_ones_own(env: WorkflowEnvironment, door: str) -> None:
     """A hand-written workflow that asks three times under one name asks from the first again."""

@@ -47,6 +47,9 @@ class Requirement(Wire):
     """What the author calls the place that asks: a step's name, a gate's name."""
     message: str
     """The question."""
+    template: str | None = None
+    """The question as its author wrote it, before it was filled in: what lists of all runs show, as
+    these are read by more people than a run is."""
     created_at: datetime
     """When it was opened, by the run's own clock."""
     deadline: datetime | None = None
