@@ -124,6 +124,22 @@ def _containers() -> Workflow:
     )
 
 
+def _asking() -> Workflow:
+    asks: dict[str, Any] = {"requires_confirmation": True}
+    count = Step("again", load, requires_confirmation=True, confirmation_message="{iteration}?")
+    return Workflow(
+        "every_container_asks",
+        [
+            load,
+            Steps("steps", steps=[Step("one", process)], **asks),
+            Parallel(Step("left", load), Step("right", load), name="fan", **asks),
+            Condition([Step("yes", load)], has_input, [Step("no", process)], name="when", **asks),
+            Loop([count], "while", max_iterations=2, hitl_timeout=timedelta(days=1), **asks),
+            Router([Step("quick", process), Step("both", load)], chooses, name="route", **asks),
+        ],
+    )
+
+
 def _failing(name: str, on_error: str) -> Workflow:
     return Workflow(name, [load, Step("fails", fails, max_retries=1, on_error=on_error), save])
 
@@ -165,6 +181,8 @@ MADE_BY: dict[str, Workflow | type] = {
     "timed_out_cancel": _timed_out(OnTimeout.cancel),
     "timed_out_approve": _timed_out(OnTimeout.approve),
     "every_container": _containers(),
+    "every_container_asks": _asking(),
+    "reset_and_asked_again": _confirmation(),
     "step_failed_and_skipped": _failing("step_failed_and_skipped", "skip"),
     "step_failed_and_the_run_too": _failing("step_failed_and_the_run_too", "fail"),
     "early_stop": Workflow("early_stop", [load, stops, save]),

@@ -16,6 +16,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
@@ -139,7 +142,43 @@ async def cancel_with_the_child(client: HitlClient, run: str) -> None:
     await client.cancel(run)
 
 
+async def answer_each_container(client: HitlClient, run: str) -> None:
+    answers: list[tuple[str, type[Confirm] | type[Reject]]] = [
+        ("steps", Confirm),
+        ("fan", Reject),
+        ("when", Reject),
+        ("while", Confirm),
+        ("while.1.again", Confirm),
+        ("while.2.again", Reject),
+        ("route", Confirm),
+    ]
+    for key, answer in answers:
+        await opened(client, run, key)
+        await client.resolve(run, answer(requirement_id=key))
+
+
+async def confirm_reset_and_reject(client: HitlClient, run: str) -> None:
+    await confirm_by_update(client, run)
+    await client.wait_for_end(run)
+    history = await client.handle(run).fetch_history()
+    done = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    first = next(each.event_id for each in history.events if each.event_type == done)
+    execution = WorkflowExecution(workflow_id=run, run_id=history.run_id)
+    request = ResetWorkflowExecutionRequest(
+        namespace=client.client.namespace,
+        workflow_execution=execution,
+        reason="recorded",
+        workflow_task_finish_event_id=first,
+        request_id=run,
+    )
+    await client.client.workflow_service.reset_workflow_execution(request)
+    await opened(client, run, "process")
+    await client.handle(run).signal("reject", args=["process", "on second thought"])
+
+
 ACTS: dict[str, Act] = {
+    "every_container_asks": answer_each_container,
+    "reset_and_asked_again": confirm_reset_and_reject,
     "nested": sign_in_the_child,
     "nested_cancelled": cancel_with_the_child,
     "nested_child": sign_in_the_child,
@@ -173,7 +212,8 @@ async def record(client: HitlClient, name: str) -> str:
         if name in ACTS:
             await ACTS[name](client, handle.id)
         with contextlib.suppress(WorkflowFailureError):
-            await handle.result()
+            await client.handle(name).result()
+        handle = client.handle(name)
         told = client.handle(f"{name}.{CHILDREN[name]}") if name in CHILDREN else handle
         history = json.loads((await told.fetch_history()).to_json())
     return json.dumps(_without_stacks(history), indent=1, sort_keys=True) + "\n"
