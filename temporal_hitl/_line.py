@@ -6,12 +6,15 @@ Owns what a worker keeps of what it fetched. Knows nothing of how a function is 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from datetime import timedelta
 from typing import Any
+from weakref import WeakValueDictionary
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_hitl._calls import ActivityCall, activity_id_of
 from temporal_hitl._reach import Reach
@@ -19,9 +22,19 @@ from temporal_hitl._wire import read
 from temporal_hitl.run import StepInput, StepOutput
 
 PATIENCE = timedelta(seconds=30)
-"""How long an activity waits for its run to tell what it is given."""
+"""How long an activity waits for an answer of its run until it asks again."""
 KEPT = 50_000_000
 """Bytes of fetched outputs that a worker keeps for the steps that come."""
+
+_AWAY = {
+    RPCStatusCode.RESOURCE_EXHAUSTED,  # "consistent query buffer is full"
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.FAILED_PRECONDITION,
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.UNKNOWN,
+}
+_log = logging.getLogger(__name__)
 
 
 class Line:
@@ -30,6 +43,7 @@ class Line:
     def __init__(self) -> None:
         self._ends: dict[str, tuple[Client, asyncio.AbstractEventLoop]] = {}
         self._kept = _Kept()
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()
 
     def connect(self, client: Client) -> None:
         """Use `client`, on the loop that runs now, for the runs of its namespace."""
@@ -52,7 +66,7 @@ class Line:
         run = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
         rest = dict[str, Any]()
         if call.left_out:
-            rest |= await _ask(run, "step_input", activity_id_of(call))
+            rest |= await self._ask(run, "step_input", activity_id_of(call))
         if call.more_outputs:
             rest["previous_step_outputs"] = await self._outputs(run, activity_id_of(call))
         of_input = {name: rest.pop(name) for name in list(rest) if name in StepInput.model_fields}
@@ -64,27 +78,43 @@ class Line:
         if not call.more_outputs and not call.left_out:
             return call
         _, loop = self._ends[info.namespace]
-        return asyncio.run_coroutine_threadsafe(self.complete(call, info), loop).result()
+        future = asyncio.run_coroutine_threadsafe(self.complete(call, info), loop)
+        try:
+            return future.result()
+        except BaseException:  # Cancelled, as the SDK raises it in this thread: stop asking too.
+            future.cancel()
+            raise
 
     async def _outputs(
         self, run: WorkflowHandle[Any, Any], activity_id: str
     ) -> dict[str, StepOutput]:
-        index: list[tuple[str, str]] = await _ask(run, "step_outputs", activity_id)
+        index: list[tuple[str, str]] = await self._ask(run, "step_outputs", activity_id)
         # One that later steps see does not change: a path names one output of an execution.
         keys = {name: f"{run.run_id} {path}" for name, path in index}
         there = {name: text for name in keys if (text := self._kept.get(keys[name])) is not None}
         missing = [name for name in keys if name not in there]
         while missing:
-            told = await _ask(run, "step_outputs", activity_id, missing)
+            told = await self._ask(run, "step_outputs", activity_id, missing)
             for name, output in zip(missing, told, strict=False):
                 there[name] = text = read(StepOutput, output).model_dump_json()
                 self._kept.put(keys[name], text)
             missing = missing[len(told) :]
         return {name: StepOutput.model_validate_json(there[name]) for name in keys}
 
-
-async def _ask(run: WorkflowHandle[Any, Any], query: str, *args: Any) -> Any:
-    return await run.query(query, args=args, rpc_timeout=PATIENCE)
+    async def _ask(self, run: WorkflowHandle[Any, Any], query: str, *args: Any) -> Any:
+        # One at a time: the server holds one query of a run back, and refuses more. And until there
+        # is an answer: that a run's workers are away is no failed attempt of its step.
+        async with self._turns.setdefault(run.id, asyncio.Lock()):
+            pause = 0.05
+            while True:
+                try:
+                    return await run.query(query, args=args, rpc_timeout=PATIENCE)
+                except RPCError as error:
+                    if error.status not in _AWAY:
+                        raise
+                    _log.info("asks run %r again: %s", run.id, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
 
 
 class _Kept:

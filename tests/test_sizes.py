@@ -28,14 +28,17 @@ from temporal_hitl import (
 )
 from temporal_hitl._sizes import BUDGET, INLINE, MESSAGE, SHOWN
 from tests.stage import (
+    WAIT,
     boundless,
     cli,
     ended,
+    new_queue,
     outcome,
     paused,
     replay_all,
     replays,
     serving,
+    until,
 )
 
 KB = 1024
@@ -136,6 +139,10 @@ async def test_many_that_are_given_much(env: WorkflowEnvironment) -> None:
 
 def two_lengths(step_input: StepInput) -> list[int]:
     return [len(step_input.input), len(step_input.previous_step_content)]
+
+
+async def two_lengths_async(step_input: StepInput) -> list[int]:
+    return two_lengths(step_input)
 
 
 @pytest.mark.slow
@@ -402,7 +409,33 @@ async def test_a_loop_of_large_iterations(env: WorkflowEnvironment) -> None:
     assert 40 * 100 * KB > BUDGET
 
 
+@pytest.mark.parametrize("executor", [two_lengths, two_lengths_async])
+async def test_what_is_fetched_while_the_run_is_away(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch, executor: Any
+) -> None:
+    """A step whose run has no worker to tell what it is given waits for one, and fails nothing."""
+    monkeypatch.setattr("temporal_hitl._line.PATIENCE", timedelta(seconds=0.5))
+    queue, elsewhere = new_queue(), new_queue()
+    look = Step("look", executor, task_queue=elsewhere, max_retries=0)
+    definition = Workflow("away", [Step("large", large), look])
+    async with serving(env, definition, queue=queue) as client:
+        run = await client.start(definition, "i" * LARGE)
+        await until(lambda: is_at(client, run, "look"))
+    async with serving(env, definition, queue=elsewhere):
+        await asyncio.sleep(2)  # Nobody tells: it has asked a few times by then.
+        async with serving(env, definition, queue=queue) as client:
+            output = await asyncio.wait_for(client.wait_for_end(run), WAIT)
+            await replays(client.handle(run), definition)
+
+    assert ([LARGE, LARGE], []) == (output.content, output.failed_steps)
+
+
+async def is_at(client: HitlClient, run: str, path: str) -> bool:
+    return [path] == (await client.get(run)).running
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_more_branches_than_the_server_takes(
     env: WorkflowEnvironment, tmp_path: Path
 ) -> None:
@@ -418,7 +451,7 @@ async def test_more_branches_than_the_server_takes(
     client = boundless(env.client, tmp_path)
     async with serving(env, definition, client=client, max_concurrent_activities=200) as hitl:
         run = await hitl.start(definition, "i" * 100_000, options=options)
-        output = await asyncio.wait_for(hitl.wait_for_end(run), LONG)
+        output = await asyncio.wait_for(hitl.wait_for_end(run), 2 * LONG)
         told = await history(hitl, run)
         await replay_all(env, run, definition, converter=client.data_converter)
 
