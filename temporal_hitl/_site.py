@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import gc
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -36,6 +38,8 @@ WORKFLOW_THREADS = 8
 """How many workflow tasks the worker in this process runs at once."""
 LEAVE = 2.0
 """Seconds that the end of the process gives the worker to leave."""
+SETTLE = 0.3
+"""Seconds that it gives calls which are given up."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,7 @@ _servers: dict[Path | None, Server] = {}
 
 async def _open(configured: Any, place: Any, task_queue: str) -> Site:
     if configured is not None:
+        atexit.register(_settle)
         return Site(await HitlClient.connect(task_queue=task_queue), None)
     if place not in _servers:
         _servers[place] = await asyncio.to_thread(serve, place, search_attributes=SEARCH_ATTRIBUTES)
@@ -183,5 +188,13 @@ def _leave(site: Site) -> None:
     # The SDK may crash at interpreter exit while a worker polls (sdk-python issue 300).
     with contextlib.suppress(TimeoutError):
         asyncio.run_coroutine_threadsafe(site.leave(), background()).result(LEAVE * 2)
+    _settle()
     if site.server is not None:
         site.server.close()
+
+
+def _settle() -> None:
+    # The SDK may crash at interpreter exit while calls of its are being given up, as those of a
+    # `wait` that has just returned (sdk-python issue 300).
+    gc.collect()
+    time.sleep(SETTLE)
