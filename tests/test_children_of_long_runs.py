@@ -12,7 +12,6 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
-    Confirm,
     HitlClient,
     Loop,
     Parallel,
@@ -22,6 +21,7 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
+from tests.nested import confirm
 from tests.stage import (
     activities,
     cli,
@@ -69,10 +69,6 @@ async def worked(client: HitlClient, run: str) -> Any:
     output = await client.get(run)
     done = [each for each in output.inner_results if each.step_name == "work"]
     return output if done and not output.running and output.child_runs else None
-
-
-async def confirm(client: HitlClient, run: str, key: str = "process") -> None:
-    await client.resolve(run, Confirm(requirement_id=key))
 
 
 async def looks(client: HitlClient, run: str) -> int:

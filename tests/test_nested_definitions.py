@@ -9,35 +9,13 @@ import pytest
 from temporalio.common import RetryPolicy
 
 from temporal_hitl import (
-    Confirm,
     DefinitionError,
-    HitlClient,
     HitlPlugin,
     SqliteDb,
     Step,
-    StepInput,
     Workflow,
 )
-
-
-def fetch(step_input: StepInput) -> str:
-    return f"{step_input.input} fetched"
-
-
-def process(step_input: StepInput) -> str:
-    return f"{step_input.previous_step_content or step_input.input} processed"
-
-
-def gated(name: str = "process") -> Step:
-    return Step(name, process, requires_confirmation=True)
-
-
-def child(name: str = "child") -> Workflow:
-    return Workflow(name, [gated()])
-
-
-async def confirm(client: HitlClient, run: str, key: str = "process") -> None:
-    await client.resolve(run, Confirm(requirement_id=key))
+from tests.nested import child, fetch, gated
 
 
 async def test_redefined_in_one_process(embedded: SqliteDb) -> None:

@@ -10,7 +10,6 @@ from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
     Condition,
-    Confirm,
     HitlClient,
     Loop,
     Parallel,
@@ -25,6 +24,7 @@ from temporal_hitl import (
     Workflow,
 )
 from temporal_hitl.errors import RunNotFound, UnknownRequirement
+from tests.nested import child, confirm, fetch, gated, process
 from tests.stage import (
     WAIT,
     details,
@@ -36,26 +36,6 @@ from tests.stage import (
     serving,
     until,
 )
-
-
-def fetch(step_input: StepInput) -> str:
-    return f"{step_input.input} fetched"
-
-
-def process(step_input: StepInput) -> str:
-    return f"{step_input.previous_step_content or step_input.input} processed"
-
-
-def gated(name: str = "process") -> Step:
-    return Step(name, process, requires_confirmation=True)
-
-
-def child(name: str = "child") -> Workflow:
-    return Workflow(name, [gated()])
-
-
-async def confirm(client: HitlClient, run: str, key: str = "process") -> None:
-    await client.resolve(run, Confirm(requirement_id=key))
 
 
 async def test_a_gate_in_a_child(env: WorkflowEnvironment, cache: int) -> None:

@@ -12,7 +12,6 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
-    Confirm,
     HitlClient,
     Parallel,
     RunStatus,
@@ -21,24 +20,8 @@ from temporal_hitl import (
     Workflow,
 )
 from temporal_hitl.errors import RunNotFound
+from tests.nested import child, confirm, fetch
 from tests.stage import WAIT, ended, new_queue, outcome, paused, replay_all, serving, until
-
-
-def fetch(step_input: StepInput) -> str:
-    return f"{step_input.input} fetched"
-
-
-def process(step_input: StepInput) -> str:
-    return f"{step_input.previous_step_content or step_input.input} processed"
-
-
-def gated(name: str = "process") -> Step:
-    return Step(name, process, requires_confirmation=True)
-
-
-def child(name: str = "child") -> Workflow:
-    return Workflow(name, [gated()])
-
 
 CANCEL_ASKED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
 SIGNAL_SENT = EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
@@ -52,10 +35,6 @@ class ByHand:
     async def run(self, order: str) -> dict[str, Any]:
         """Return the run output of the pipeline."""
         return await workflow.execute_child_workflow("child", order, id="below-by-hand")
-
-
-async def confirm(client: HitlClient, run: str, key: str = "process") -> None:
-    await client.resolve(run, Confirm(requirement_id=key))
 
 
 async def test_a_long_id(env: WorkflowEnvironment) -> None:

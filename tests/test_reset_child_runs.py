@@ -12,7 +12,6 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
-    Confirm,
     HitlClient,
     Loop,
     OnReject,
@@ -24,25 +23,14 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
+from tests.nested import confirm, gated, process
 from tests.stage import cli, ended, new_queue, paused, replay_all, serving, until
 
 TASK_DONE = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 
 
-def process(step_input: StepInput) -> str:
-    return f"{step_input.previous_step_content or step_input.input} processed"
-
-
 def tick(step_input: StepInput) -> int | None:
     return step_input.iteration
-
-
-def gated(name: str = "process") -> Step:
-    return Step(name, process, requires_confirmation=True)
-
-
-async def confirm(client: HitlClient, run: str, key: str = "process") -> None:
-    await client.resolve(run, Confirm(requirement_id=key))
 
 
 async def reset(env: WorkflowEnvironment, client: HitlClient, run: str, task: int) -> None:
