@@ -234,11 +234,11 @@ class Execution:
     def parts(self, wanted: Sequence[Omitted]) -> list[Any]:
         """Return the first of the parts `wanted` of how the run stands: one, and what else fits."""
         output = self.output()
+        fields = dict(output)
         contents = {each.path: each.content for each in output.walk()}
+        # One value for each, in their order; None for what is not there, or not any more.
         values = [
-            getattr(output, each.part) if each.path is None else contents.get(each.path)
-            for each in wanted
-            if each.part in WorkflowRunOutput.model_fields or each.path is not None
+            contents.get(each.path) if each.path else fields.get(each.part) for each in wanted
         ]
         return first(_JSON.dump_python(values, mode="json"))
 

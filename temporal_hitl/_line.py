@@ -104,7 +104,9 @@ class Line:
     async def _ask(self, run: WorkflowHandle[Any, Any], query: str, *args: Any) -> Any:
         # One at a time: the server holds one query of a run back, and refuses more. And until there
         # is an answer: that a run's workers are away is no failed attempt of its step.
-        async with self._turns.setdefault(run.id, asyncio.Lock()):
+        # Of one loop, as a lock is: workers of one plugin may live on several.
+        turn = f"{id(asyncio.get_running_loop())} {run.id}"
+        async with self._turns.setdefault(turn, asyncio.Lock()):
             pause = 0.05
             while True:
                 try:

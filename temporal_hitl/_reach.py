@@ -119,10 +119,11 @@ class Reach:
         return filled.model_copy(update={"child_runs": below})
 
     async def _filled(self, output: WorkflowRunOutput) -> WorkflowRunOutput:
-        values = await self._parts(output)
-        there = list(zip(output.omitted, values, strict=False))
+        told = list(zip(output.omitted, await self._parts(output), strict=False))
+        there = [(each, value) for each, value in told if value is not None]
+        had = [each for each, _ in there]
         data = output.model_dump() | {each.part: value for each, value in there if not each.path}
-        data["omitted"] = output.omitted[len(values) :]
+        data["omitted"] = [each for each in output.omitted if each not in had]
         whole = read(WorkflowRunOutput, data)
         contents = {each.path: value for each, value in there if each.path}
         for step in whole.walk():

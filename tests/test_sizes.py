@@ -26,7 +26,9 @@ from temporal_hitl import (
     StepInput,
     Workflow,
 )
+from temporal_hitl._reach import Reach
 from temporal_hitl._sizes import BUDGET, INLINE, MESSAGE, SHOWN
+from temporal_hitl.run import Omitted
 from tests.stage import (
     WAIT,
     boundless,
@@ -307,6 +309,29 @@ async def test_contents_by_reference(env: WorkflowEnvironment) -> None:
     assert "x" * LARGE in str(by_hand)
     assert "x" * LARGE == end.content
     assert [] == end.omitted
+
+
+async def test_a_content_that_is_gone(env: WorkflowEnvironment) -> None:
+    """A content that a run holds no more stays named: nobody takes None for what it was."""
+    body = [Step("draft", large), Step("ask", lambda: "ok", requires_confirmation=True)]
+    definition = Workflow("fleeting", [Loop(body, name="refine", max_iterations=2)])
+    async with serving(env, definition) as client:
+        run = await client.start(definition)
+        await paused(client, run)
+        early = await Reach(env.client).state(run)
+        await client.resolve(run, Confirm(requirement_id="refine.1.ask"))
+        await client.wait(run, seen=["refine.1.ask"], timeout=WAIT)
+        late = await Reach(env.client).whole(early)
+        unknown = Omitted(part="of_tomorrow", bytes=1)
+        asked = [each.model_dump() for each in (unknown, *early.omitted)]
+        told = await client.handle(run).query("run_parts", asked)
+        await client.cancel(run)
+        await ended(client, run)
+        await replays(client.handle(run), definition)
+
+    assert ["refine.1.draft"] == [each.path for each in early.omitted]
+    assert early.omitted == late.omitted
+    assert [None, None] == told
 
 
 async def test_a_result_that_is_too_large(
