@@ -302,13 +302,13 @@ def test_the_digest_covers_what_is_shown_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempts", "limit", "retries"), [(1, 2, True), (2, 2, False), (9, None, True)]
+    ("retries", "limit", "again"), [(1, 2, True), (2, 2, False), (0, 0, False), (9, None, True)]
 )
-def test_retry_ends_at_the_limit(attempts: int, limit: int | None, retries: bool) -> None:
-    """A failed step may be retried until its attempts are used up; skip stays possible."""
-    requirement = asked("error", attempts=attempts, attempts_limit=limit)
+def test_retry_ends_at_the_limit(retries: int, limit: int | None, again: bool) -> None:
+    """A failed step may be tried again until its retries are used up; skip stays possible."""
+    requirement = asked("error", retries=retries, retries_limit=limit)
     validate(requirement, answer("skip"))
-    if retries:
+    if again:
         validate(requirement, answer("retry"))
         return
 

@@ -77,10 +77,8 @@ def _misfits(
             return [] if form is None else _bad_values(form, values)
         case Select(choices=choices), Route():
             return _bad_choices(choices, requirement)
-        case Retry(), ErrorDecision(attempts=attempts, attempts_limit=int(limit)) if (
-            attempts >= limit
-        ):
-            return [f"all {limit} attempts are used; skip is what is left"]
+        case Retry(), ErrorDecision(retries=retries, retries_limit=int(limit)) if retries >= limit:
+            return [f"all {limit} retries are used; skip is what is left"]
         case _:
             return []
 

@@ -113,6 +113,12 @@ class OutputReview(Requirement):
     kind: Literal["output_review"] = "output_review"
     output: JsonValue
     """The output under review."""
+    error: str | None = None
+    """What went wrong, where a step failed, its author lets the run go on, and `output` is null."""
+    retries: int = Field(default=0, ge=0)
+    """How often an output of this node was rejected and made again so far."""
+    retries_limit: int | None = None
+    """After how many a rejection that asks for another one cancels the run."""
     actions = frozenset({"confirm", "reject", "edit"})
 
 
@@ -138,9 +144,11 @@ class ErrorDecision(Requirement):
     error_message: str
     """What it said."""
     attempts: int = Field(ge=1)
-    """How many executions have failed so far."""
-    attempts_limit: int | None = None
-    """After how many executions `retry` is no longer accepted."""
+    """How many executions have failed so far, as far as the failures tell."""
+    retries: int = Field(default=0, ge=0)
+    """How often a person has had it tried again so far."""
+    retries_limit: int | None = None
+    """After how many `retry` is no longer accepted."""
     actions = frozenset({"retry", "skip"})
 
 
