@@ -22,6 +22,8 @@ LAYERS = (
     "review",
     "requirements",
     "events",
+    "_flow",
+    "drafts",
     "run",
     "_options",
     "_asking",
