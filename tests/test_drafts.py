@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,12 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
+from temporalio import workflow
+from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import ErrorRequirement, StepOutput, StepRequirement, UserInputField
 from temporal_hitl.drafts import AnyDraft, Drafts
-from temporal_hitl.errors import MalformedResolution
+from temporal_hitl.errors import AlreadyResolved, MalformedResolution
 from temporal_hitl.requirements import (
     AnyRequirement,
     Confirmation,
@@ -20,6 +23,7 @@ from temporal_hitl.requirements import (
     IterationReview,
     OutputReview,
     Requirement,
+    ResolutionRecord,
     Route,
     ToolConfirmation,
     UserInput,
@@ -28,6 +32,8 @@ from temporal_hitl.requirements import (
 )
 from temporal_hitl.review import OnReject, OnTimeout, form_of
 from temporal_hitl.run import RunStatus, WorkflowRunOutput
+from temporal_hitl.workflow import Gate
+from tests.stage import WAIT, replays, serving
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 FIELDS = (
@@ -621,3 +627,68 @@ def test_a_resolution_is_plain_data() -> None:
         made = each.resolution()
         assert made is not None
         assert made == parse_resolution(made.model_dump(mode="json"))
+
+
+# On a server
+
+
+@workflow.defn(sandboxed=False)
+class AsksEverything:
+    """A workflow written by hand that asks one question of each kind, all at a time."""
+
+    @workflow.init
+    def __init__(self) -> None:
+        self.gate = Gate()
+
+    @workflow.run
+    async def run(self) -> list[str]:
+        """Return how each question was answered, in the order of `ASKED`."""
+        records = await asyncio.gather(*(self._ask(kind) for kind in ASKED))
+        return [each.action for each in records]
+
+    async def _ask(self, kind: str) -> ResolutionRecord:
+        of = ASKED[kind]
+        common = {"kind", *Requirement.model_fields}
+        shown = {name: getattr(of, name) for name in type(of).model_fields if name not in common}
+        check = form_of(FIELDS) if kind == "user_input" else None
+        extra: Any = {"check": check} if check else {}
+        return await self.gate.ask(type(of), name=kind, message=of.message, shown=shown, **extra)
+
+
+async def test_a_run_accepts_every_kind_of_draft(env: WorkflowEnvironment) -> None:
+    """What drafts of every kind decide, a run accepts; a draft of the same question as another
+    person saw it is told who was first.
+    """
+    answers: dict[str, Callable[[Any], None]] = {
+        "confirmation": lambda each: each.confirm(),
+        "user_input": lambda each: each.set_user_input(columns=["ssn"]),
+        "schema": lambda each: each.set_user_input(**{"in": "a", "rows": 3}),
+        "route": lambda each: each.select("deep"),
+        "routes": lambda each: each.select_multiple(["full", "quick"]),
+        "output_review": lambda each: each.edit({"rows": 2}),
+        "iteration_review": lambda each: each.reject("shorter"),
+        "error": lambda each: each.retry(),
+    }
+    async with serving(env, workflows=[AsksEverything]) as client:
+        queue = client.task_queue
+        handle = await client.client.start_workflow("AsksEverything", id=queue, task_queue=queue)
+        open_ = (await client.requirements(handle.id)).open
+        drafts: list[Any] = [Drafts().of(each, handle.id) for each in open_]
+        for each in drafts:
+            answers[each.id](each)
+            each.resolved_by = "ana"
+        records: list[Any] = await client.resolve_many(
+            [(each.run_id, each.resolution()) for each in drafts]
+        )
+        late: Any = StepRequirement(open_[0], handle.id)
+        late.reject()
+        with pytest.raises(AlreadyResolved, match="ana decided 'confirm'"):
+            await client.resolve(handle.id, late.resolution())
+        actions = await asyncio.wait_for(handle.result(), WAIT)
+
+    expected = ["confirm", *["answer"] * 2, *["select"] * 2, "edit", "reject", "retry"]
+    assert expected == actions
+    assert list(answers) == [each.id for each in drafts]
+    assert {"method": "mask", "columns": ["ssn"]} == records[1].values
+    assert {"ana"} == {each.resolved_by for each in records}
+    await replays(handle, workflows=[AsksEverything])
