@@ -761,7 +761,7 @@ async def test_nothing_is_decided(embedded: SqliteDb) -> None:
 
     told = str(raised.value)
     assert [] == [each.id for each in run.drafts() if f"{each.id} " not in told]
-    assert "all.filled_in (user_input: Fill in what step 'filled_in' needs:; columns is" in told
+    assert "all.filled_in (user_input without columns: Fill in what step 'filled_in'" in told
     assert f"inner of run '{run.run_id}.all.below' (confirmation: " in told
     assert run == WorkflowRunOutput.model_validate_json(run.model_dump_json())
     assert ("All", 1) == (run.paused_step_name, run.paused_step_index)
