@@ -346,7 +346,7 @@ def test_the_seeds_loop_over_fields() -> None:
     ],
 )
 def test_wrong_values(values: dict[str, Any], told: list[str]) -> None:
-    """A call with a wrong value lists every problem, and keeps none of its values (bug K12)."""
+    """A call with a wrong value lists every problem, and keeps none of its values (bug K14)."""
     for before in ({}, {"note": "kept", "columns": ["ssn"]}):
         each = draft("user_input")
         if before:
