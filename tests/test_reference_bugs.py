@@ -368,7 +368,7 @@ async def test_k15_what_the_caller_gave_survives_every_pause(env: WorkflowEnviro
     assert (given, {"seen": 1}, "ana") == (output.content, output.session_state, output.user_id)
 
 
-async def test_k17_unnamed_containers_have_names(env: WorkflowEnvironment, cache: int) -> None:
+async def test_k17_unnamed_containers_have_names(env: WorkflowEnvironment) -> None:
     """A container without a name asks under one that is made from its kind and place: the same in
     path, name and id, at each look and in each run.
     """
@@ -384,7 +384,7 @@ async def test_k17_unnamed_containers_have_names(env: WorkflowEnvironment, cache
         ],
     )
     expected = ["steps_1", "loop_2", "condition_3", "router_4", "parallel_5"]
-    async with serving(env, definition, max_cached_workflows=cache) as client:
+    async with serving(env, definition) as client:
         for run in [await client.start(definition) for _ in range(2)]:
             for name in expected:
                 (first,) = (await paused(client, run)).requirements
