@@ -357,6 +357,7 @@ async def test_timeout(env: WorkflowEnvironment, tmp_path: Path) -> None:
         await replays(client.handle(run), workflow)
 
     assert asked.created_at + timedelta(minutes=2) == asked.deadline
-    assert ("Review this iteration.", OnTimeout.approve) == (asked.message, asked.on_timeout)
+    assert asked.message.startswith("Review this iteration.")
+    assert OnTimeout.approve is asked.on_timeout
     assert ["timeout"] == [each.decided_by for each in output.resolutions]
     assert (RunStatus.completed, "finished: draft 1") == (output.status, output.content)

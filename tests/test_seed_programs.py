@@ -180,7 +180,7 @@ REPORT = (
 import json
 
 def report_agent(step_input: StepInput) -> str:
-    return json.dumps(step_input.additional_data["user_input"])
+    return json.dumps(step_input.additional_data["user_input"], sort_keys=True)
 """
 )
 
