@@ -178,10 +178,10 @@ def test_k14_what_is_refused_is_not_stored(embedded: SqliteDb) -> None:
     with pytest.raises(ValueError, match="nothing was decided"):
         workflow.continue_run(output)
     wrong = {"count": "many", "tone": "rude"}
-    with pytest.raises(ValueError, match="count.*tone"):
+    with pytest.raises(ValueError, match=r"count.*tone"):
         req.user_input = wrong
     answer = Answer(requirement_id="tell", values=wrong)
-    with pytest.raises(ResolutionError, match="count.*tone"):
+    with pytest.raises(ResolutionError, match=r"count.*tone"):
         asyncio.run(resolved(embedded, output.run_id, answer))
     unchanged = workflow.get_run_output(output.run_id)
     (req,) = unchanged.steps_requiring_user_input
