@@ -197,9 +197,8 @@ def test_k16_a_pause_is_told_once_it_is_there(embedded: SqliteDb) -> None:
     """Who leaves a stream at the pause that it tells of finds the run paused there, and goes on."""
     steps = [Step("a", says("a")), Step("b", says("b"), requires_confirmation=True)]
     workflow = Workflow("k16", steps, db=embedded)
-    for event in workflow.run("x", stream=True, stream_events=True):
-        if event.event == "StepPaused":
-            break
+    events = workflow.run("x", stream=True, stream_events=True)
+    event = next(each for each in events if each.event == "StepPaused")
     output = last(workflow)
     (req,) = output.steps_requiring_confirmation
     req.confirm()
