@@ -421,7 +421,7 @@ async def test_k21_an_edit_of_a_router_or_a_loop_counts(env: WorkflowEnvironment
     """
     choice = Step("a", says("a"))
     router = Router([choice], lambda: "a", "route", requires_output_review=True)
-    loop = Loop([Step("b", says("b"))], "refine", requires_iteration_review=True)
+    loop = Loop([Step("b", lambda: "b")], "refine", requires_iteration_review=True)
 
     def look(step_input: StepInput) -> list[Any]:
         by_name = [step_input.get_step_content(name) for name in ("route", "refine")]
