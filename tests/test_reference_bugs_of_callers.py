@@ -147,7 +147,7 @@ def test_k13_a_form_is_empty_in_each_run(embedded: SqliteDb) -> None:
     (req,) = second.steps_requiring_user_input
     with pytest.raises(ValueError, match="nothing was decided"):
         workflow.continue_run(second)
-    values = [each.value for each in req.user_input_schema]
+    values = [each.value for each in req.user_input_schema or []]
     needs, resolved = req.needs_user_input, req.is_resolved
     req.set_user_input(tone="plain")
     second = workflow.continue_run(second)
@@ -171,13 +171,14 @@ def test_k14_what_is_refused_is_not_stored(embedded: SqliteDb) -> None:
     workflow = Workflow("k14", [tell], db=embedded)
     output = workflow.run("x")
     (req,) = output.steps_requiring_user_input
+    bad: dict[str, Any]
     for bad in ({"count": "many"}, {"tone": "rude"}, {"other": 1}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             req.set_user_input(**bad)
         assert (True, False) == (req.needs_user_input, req.is_resolved)
     with pytest.raises(ValueError, match="nothing was decided"):
         workflow.continue_run(output)
-    wrong = {"count": "many", "tone": "rude"}
+    wrong: dict[str, Any] = {"count": "many", "tone": "rude"}
     with pytest.raises(ValueError, match=r"count.*tone"):
         req.user_input = wrong
     answer = Answer(requirement_id="tell", values=wrong)
