@@ -486,6 +486,31 @@ def test_what_pause_supports() -> None:
     )
 
 
+def test_what_overrides_pause() -> None:
+    """A flat keyword overrides its part of what `@pause` says, and a `HumanReview` all of it."""
+    marked = pause(requires_confirmation=True, requires_user_input=True)(lambda: None)
+    plain = Step("box", marked).review
+    partly = Step("box", marked, requires_user_input=False).review
+    wholly = Step("box", marked, human_review=HumanReview(requires_output_review=True)).review
+
+    assert [(True, True), (True, False), (False, False)] == [
+        (each.requires_confirmation, each.requires_user_input) for each in (plain, partly, wholly)
+    ]
+
+
+@BOTH
+def test_a_pipeline_as_a_step(spelling: Spelling) -> None:
+    """A step that is a pipeline supports what every step does, and nothing else."""
+    for field in sorted(SUPPORTED["Step"] - {"max_error_retries"}):
+        written = spelling({field: WRITTEN[field][0]})
+        node = Step("box", workflow=Workflow("inner", [run]), **written)
+        assert WRITTEN[field][0] == getattr(node.review, field), field
+    iteration = spelling({"requires_iteration_review": True})
+    message = refusal(lambda: Step("box", workflow=Workflow("inner", [run]), **iteration))
+
+    assert [] == lacking(["Step 'box'", "requires_iteration_review"], message)
+
+
 def test_a_person_and_a_skip_on_failure() -> None:
     """`skip_on_failure` and a person who decides about failures contradict each other."""
     message = refusal(lambda: Step("box", run, skip_on_failure=True, on_error="pause"))
