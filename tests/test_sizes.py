@@ -435,29 +435,32 @@ async def test_a_loop_of_large_iterations(env: WorkflowEnvironment) -> None:
     assert 40 * 100 * KB > BUDGET
 
 
-@pytest.mark.parametrize("executor", [two_lengths, two_lengths_async])
 async def test_what_is_fetched_while_the_run_is_away(
-    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch, executor: Any
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step whose run has no worker to tell what it is given waits for one, and fails nothing."""
-    monkeypatch.setattr("temporal_hitl._line.PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr("temporal_hitl._line.PATIENCE", timedelta(seconds=0.25))
     queue, elsewhere = new_queue(), new_queue()
-    look = Step("look", executor, task_queue=elsewhere, max_retries=0)
-    definition = Workflow("away", [Step("large", large), look])
+    looks = [
+        Step(name, executor, task_queue=elsewhere, max_retries=0)
+        for name, executor in (("in_a_thread", two_lengths), ("on_the_loop", two_lengths_async))
+    ]
+    definition = Workflow("away", [Step("large", large), Parallel(*looks, name="all")])
     async with serving(env, definition, queue=queue) as client:
         run = await client.start(definition, "i" * LARGE)
-        await until(lambda: is_at(client, run, "look"))
+        await until(lambda: is_at(client, run, "all.in_a_thread", "all.on_the_loop"))
     async with serving(env, definition, queue=elsewhere):
-        await asyncio.sleep(2)  # Nobody tells: it has asked a few times by then.
+        await asyncio.sleep(1)  # Nobody tells: they have asked a few times by then.
         async with serving(env, definition, queue=queue) as client:
             output = await asyncio.wait_for(client.wait_for_end(run), WAIT)
             await replays(client.handle(run), definition)
 
-    assert ([LARGE, LARGE], []) == (output.content, output.failed_steps)
+    both = {"in_a_thread": [LARGE, LARGE], "on_the_loop": [LARGE, LARGE]}
+    assert (both, []) == (output.content, output.failed_steps)
 
 
-async def is_at(client: HitlClient, run: str, path: str) -> bool:
-    return [path] == (await client.get(run)).running
+async def is_at(client: HitlClient, run: str, *paths: str) -> bool:
+    return sorted(paths) == sorted((await client.get(run)).running)
 
 
 @pytest.mark.slow
