@@ -56,8 +56,8 @@ def _dangling(schema: Mapping[str, Any]) -> str | None:
     """Return which reference of `schema` leads nowhere: nothing is fetched from outside it."""
     resource = DRAFT202012.create_resource(schema)
     here = schema.get("$id", "")
-    registry: Any = Registry().with_resource(here, resource).crawl()
-    resolver = registry.resolver(here)
+    registry: Registry[Any] = Registry()
+    resolver = registry.with_resource(here, resource).crawl().resolver(here)
     for reference in _references(schema):
         try:
             resolver.lookup(reference)
