@@ -20,7 +20,7 @@ import activities.data_release as data_release
 from activities.data_release import load, profile, read_request, redact, release
 from activities.data_release.redaction import mask
 from activities.data_release.tables import read_table
-from activities.data_release.writing import csv_bytes, write_whole
+from activities.writing import csv_bytes, write_whole
 
 LEGISLATORS = Path(__file__).parent.parent / "activities" / "data" / "legislators.csv"
 SOURCE_SHA256 = "a9e859104ce52e63212ce43c9421dcab3024afc00708a5ba5a8ae068b8f5a185"
@@ -226,7 +226,7 @@ def test_a_reader_never_sees_half_a_file_even_when_the_writer_is_killed(tmp_path
         [
             sys.executable,
             "-c",
-            "import sys; from activities.data_release.writing import write_whole\n"
+            "import sys; from activities.writing import write_whole\n"
             "while True:\n"
             "    for letter in (b'a', b'b'): write_whole(sys.argv[1], letter * 2_000_000)",
             str(target),
