@@ -33,6 +33,8 @@ class StepOutput(_Shape):
     """What went wrong, where `success` is False."""
     stop: bool = False
     """True ends the run, completed, after this step."""
+    edited: bool = False
+    """True where a person has replaced the content."""
     steps: list[StepOutput] | None = None
     """A container's children, in declaration order."""
 
@@ -48,7 +50,7 @@ class StepOutput(_Shape):
     @property
     def produced(self) -> bool:
         """Whether this step succeeded, or any step of this container."""
-        return any(each.success for each in self.walk() if not each.steps)
+        return self.edited or any(each.success for each in self.walk() if not each.steps)
 
     def walk(self) -> Iterator[StepOutput]:
         """Yield this output and all below it, outermost first."""

@@ -94,7 +94,8 @@ class WorkflowRunOutput(_Shape):
     step_results: list[StepOutput] = []
     """What the top-level nodes produced, in order."""
     inner_results: list[StepOutput] = []
-    """What was produced so far inside containers that have not ended, in order."""
+    """What was produced so far inside nodes that have not ended, in order: children of containers,
+    and outputs that a person reviews."""
     requirements: list[AnyRequirement] = []
     """What is open, oldest first."""
     resolutions: list[ResolutionRecord] = []

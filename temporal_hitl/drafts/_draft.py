@@ -109,6 +109,9 @@ class Draft(Generic[R]):
     def _decide(self, action: str, **body: Any) -> None:
         decision = self._parsed(action=action, **body)
         validate(self.requirement, decision)
+        self._settle(decision)
+
+    def _settle(self, decision: AnyResolution) -> None:
         self._decision = decision
 
     def _take_back(self, *kinds: type[Resolution]) -> None:

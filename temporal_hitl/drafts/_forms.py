@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
-
 from temporal_hitl.requirements import AnyRequirement, Question, ToolInput, UserInput
-from temporal_hitl.review import UserInputField, form_of
+from temporal_hitl.review import UserInputField
 
 FORMS = (UserInput, ToolInput, Question)
 """The kinds that are answered with values."""
+_OF_EACH_VALUE = {
+    "$schema",
+    "$id",
+    "$defs",
+    "definitions",
+    "properties",
+    "patternProperties",
+    "additionalProperties",
+}
+"""The rules of a JSON schema about single values; others are about which there are."""
 
 
 def fields_of(asked: AnyRequirement) -> list[UserInputField]:
@@ -32,29 +39,12 @@ def filled_in(asked: AnyRequirement) -> dict[str, Any]:
     return {each.name: each.value for each in fields_of(asked) if each.value is not None}
 
 
-def part_of_form(asked: AnyRequirement, given: Collection[str]) -> type[BaseModel] | None:
-    """Return a model that checks the values `given` and misses none, or None.
-
-    Of a form that was given as a model or JSON schema only unknown names are found here.
+def loosened(asked: AnyRequirement, *, check: bool) -> AnyRequirement:
+    """Return a copy whose form takes any part of the values, each as the form wants it, or any
+    values at all.
     """
-    if fields := fields_of(asked):
-        return form_of([_optional(each, given) for each in fields], asked.name)
-    names = _only_names(asked)
-    if names is None:
-        return None
-    # By alias, as a schema's names need not be Python's.
-    any_of_it: dict[str, Any] = {
-        f"value_{number}": (Any, Field(None, alias=name)) for number, name in enumerate(names)
-    }
-    return create_model("Form", __config__=ConfigDict(extra="forbid"), **any_of_it)
-
-
-def _optional(field: UserInputField, given: Collection[str]) -> UserInputField:
-    return field if field.name in given else field.model_copy(update={"required": False})
-
-
-def _only_names(asked: AnyRequirement) -> list[str] | None:
-    schema = asked.form if isinstance(asked, FORMS) else {}
-    closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
-    properties = schema.get("properties", {})
-    return list(properties) if closed and isinstance(properties, dict) else None
+    if not isinstance(asked, FORMS):
+        return asked
+    kept = _OF_EACH_VALUE if check else set[str]()
+    form = {name: rule for name, rule in asked.form.items() if name in kept}
+    return asked.model_copy(update={"form": form})

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 from temporal_hitl.drafts._asked import Asked
-from temporal_hitl.drafts._forms import fields_of, filled_in, part_of_form, required_by
+from temporal_hitl.drafts._forms import fields_of, filled_in, loosened, required_by
 from temporal_hitl.errors import MalformedResolution
 from temporal_hitl.requirements import (
     Answer,
@@ -78,14 +78,14 @@ class StepRequirement(Asked):
             raise MalformedResolution(f"{self.id!r}: only one may be chosen, by select()")
         self._decide("select", choices=choices)
 
-    def _decide(self, action: str, **body: Any) -> None:
-        super()._decide(action, **body)
-        self._feedback = None
-
-    def _fill_in(self, values: Any, before: Mapping[str, Any], check: bool = True) -> None:
+    def _fill_in(self, values: Any, before: Mapping[str, Any], *, check: bool = True) -> None:
         given = self._parsed(action="answer", values=values)
-        validate(self.requirement, given, part_of_form(self.requirement, values) if check else None)
-        self._decide("answer", values={**before, **values})
+        validate(loosened(self.requirement, check=check), given)
+        self._settle(self._parsed(action="answer", values={**before, **values}))
+
+    def _settle(self, decision: AnyResolution) -> None:
+        super()._settle(decision)
+        self._feedback = None
 
     # Decide by assignment
 
