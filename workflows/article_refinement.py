@@ -18,7 +18,16 @@ from activities.article_refinement import (
     write_article,
 )
 from activities.article_refinement import read_article as read
-from temporal_hitl import HumanReview, Loop, OnError, OnReject, Step, StepInput, Workflow
+from temporal_hitl import (
+    HumanReview,
+    Loop,
+    OnError,
+    OnReject,
+    Step,
+    StepInput,
+    StepOutput,
+    Workflow,
+)
 
 __all__ = ["article_refinement"]
 
@@ -43,10 +52,13 @@ def refine_text(step_input: StepInput) -> Revision:
 
 def write_text(step_input: StepInput) -> Written:
     """Write what was accepted; where nothing was, the article as it was."""
-    refined = step_input.get_step_output("refinement")
-    accepted = None if refined is None else refined.content
-    request = read_request(step_input.input)
-    return write_article(request, step_input.get_step_content("read"), accepted)
+    refined = step_input.get_step_output("refinement") or StepOutput()
+    return write_article(
+        read_request(step_input.input),
+        step_input.get_step_content("read"),
+        refined.content,
+        edited=refined.edited,
+    )
 
 
 article_refinement = Workflow(

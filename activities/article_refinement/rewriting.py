@@ -15,7 +15,10 @@ from activities.article_refinement.words import FILLER, PAST
 FEWEST = 4
 """A part of a sentence with fewer words is not made a sentence."""
 
-_SUBJECT = r"(?=(?:the|a|an|it|they|we|he|she|this|these|there|you|I|no|every|its|our|their)\b)"
+_SUBJECT = (
+    r"(?=(?:the|a|an|it|they|we|he|she|this|these|there|you|I|no|every|its|our|their|people|"
+    r"nobody|somebody|everybody)\b)"
+)
 BREAKS = (
     (re.compile(r"; (?:and |but )?"), ""),
     (re.compile(rf", and {_SUBJECT}"), ""),
@@ -54,11 +57,16 @@ def without_words(text: str, words: Sequence[str]) -> tuple[str, Said]:
 def with_words(text: str, plain: Mapping[str, str]) -> tuple[str, Said]:
     """Say plainly what `plain` names, articles and capitals kept right."""
     counts: dict[str, int] = {}
-    for old in sorted(plain, key=lambda each: (-len(each), each)):
-        text, count = _with_word(text, old, plain[old])
-        if count:
-            counts[old] = count
-    return text, [f"{plain[old]!r} for {old!r}" + _times(counts[old]) for old in counts]
+
+    def put(sentence: str) -> list[str]:
+        for old in sorted(plain, key=lambda each: (-len(each), each)):
+            sentence, count = _with_word(sentence, old, plain[old])
+            if count:
+                counts[old] = counts.get(old, 0) + count
+        return [sentence]
+
+    text = _by_sentence(text, put)
+    return text, [f"{plain[old]!r} for {old!r}{_times(counts[old])}" for old in counts]
 
 
 def in_the_active(text: str) -> tuple[str, Said]:
@@ -137,11 +145,17 @@ def _turned(found: re.Match[str]) -> str:
 
 
 def _dropped(text: str, words: Sequence[str]) -> tuple[str, Said]:
-    said: Said = []
-    for word in words:
-        text, count = re.subn(rf"{_whole(word)},? ?", "", text, flags=re.IGNORECASE)
-        said += [f"without {word!r}{_times(count)}"] if count else []
-    return _by_sentence(text, lambda sentence: [_capital(_tidy(sentence))]), said
+    counts: dict[str, int] = {}
+
+    def drop(sentence: str) -> list[str]:
+        for word in words:
+            pattern = rf"{_whole(word)},? ?"
+            sentence, count = re.subn(pattern, "", sentence, flags=re.IGNORECASE)
+            if count:
+                counts[word] = counts.get(word, 0) + count
+        return [_capital(_tidy(sentence))] if count_words(sentence) else []
+
+    return _by_sentence(text, drop), [f"without {e!r}{_times(counts[e])}" for e in counts]
 
 
 def _with_word(text: str, old: str, new: str) -> tuple[str, int]:

@@ -78,7 +78,9 @@ def refine(text: str, before: Revision | None = None, feedback: str = "") -> Rev
     return Revision(text=text, measures=this["measures"], wishes=wishes, rounds=rounds)
 
 
-def write_article(request: Request, article: Article, revised: object) -> Written:
+def write_article(
+    request: Request, article: Article, revised: object, *, edited: bool = False
+) -> Written:
     """Write the text as it was reviewed, edited or not, and a report, into the folder `out`.
 
     `revised` is a revision, or the text alone where a reviewer typed one, or None where nothing was
@@ -94,7 +96,7 @@ def write_article(request: Request, article: Article, revised: object) -> Writte
         source_sha256=article["sha256"],
         sha256=sha256_of(content),
         accepted=revised is not None,
-        edited=revised is not None and (not rounds or rounds[-1]["measures"] != measure(text)),
+        edited=edited,
         before=article["measures"],
         after=measure(text),
         rounds=rounds,

@@ -23,7 +23,7 @@ PHRASES = {
     "provide assistance with regard to": "help with",
 }
 WORDS = {
-    "additional": "more",
+    "additional": "extra",
     "approximately": "about",
     "assistance": "help",
     "attempt": "try",

@@ -11,7 +11,7 @@ from workflows.demo.scripted import Script
 
 SOURCE = "activities/data/tool_library.md"
 ABOUT = "Refining {source}, round by round, until a person accepts it."
-FEEDBACK = "shorter sentences, no passive; say lend instead of lending"
+FEEDBACK = "shorter sentences, no passive; say 'the loan' instead of 'the lending'"
 
 SCRIPT: Script = {
     "refinement": ("I start it", lambda asked: asked.confirm()),

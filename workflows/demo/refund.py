@@ -1,6 +1,7 @@
 """The demo of `workflows.refund`, written by hand: its own worker, and answers by `HitlClient`."""
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -32,6 +33,9 @@ SCRIPT: Script = {
 def play(source: str, reviewer: Reviewer) -> Played:
     """Run the workflow to its end, on the configured server or an embedded one."""
     server = None if connection() else serve()
+    if server is not None:
+        told = f"no Temporal server is configured, so it runs one at {server.address.target}"
+        print(f"{told} (Web UI {server.address.ui}).", file=sys.stderr)
     run_output = asyncio.run(_play(source, reviewer, server))
     page = None if server is None else ui_url(server.address, run_output.run_id)
     return run_output, page, (lambda: None) if server is None else server.close
