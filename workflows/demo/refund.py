@@ -23,8 +23,8 @@ QUEUE = "refunds"
 
 SCRIPT: Script = {
     "reason": (
-        "I say why: the mower was damaged",
-        lambda asked: asked.set_user_input(reason="damaged", note="the blade was bent"),
+        "I say why: it came damaged",
+        lambda asked: asked.set_user_input(reason="damaged", note="bent in its box"),
     ),
     "agree": ("I agree, as a photograph came with it", lambda asked: asked.confirm()),
 }
