@@ -13,7 +13,21 @@ from pydantic import BaseModel, Field
 from temporalio import workflow
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_hitl import ErrorRequirement, StepOutput, StepRequirement, UserInputField
+from temporal_hitl import (
+    ErrorRequirement,
+    HumanReview,
+    Loop,
+    OnError,
+    Parallel,
+    Router,
+    SqliteDb,
+    Step,
+    StepInput,
+    StepOutput,
+    StepRequirement,
+    UserInputField,
+    Workflow,
+)
 from temporal_hitl.drafts import AnyDraft, Drafts
 from temporal_hitl.errors import AlreadyResolved, MalformedResolution
 from temporal_hitl.requirements import (
@@ -33,7 +47,7 @@ from temporal_hitl.requirements import (
 from temporal_hitl.review import OnReject, OnTimeout, form_of
 from temporal_hitl.run import RunStatus, WorkflowRunOutput
 from temporal_hitl.workflow import Gate
-from tests.stage import WAIT, replays, serving
+from tests.stage import WAIT, embedded_client, replays, serving, until
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 FIELDS = (
@@ -332,7 +346,7 @@ def test_the_seeds_loop_over_fields() -> None:
     ],
 )
 def test_wrong_values(values: dict[str, Any], told: list[str]) -> None:
-    """A call with a wrong value lists every problem, and keeps none of its values (bug K12)."""
+    """A call with a wrong value lists every problem, and keeps none of its values (bug K14)."""
     for before in ({}, {"note": "kept", "columns": ["ssn"]}):
         each = draft("user_input")
         if before:
@@ -696,3 +710,88 @@ async def test_a_run_accepts_every_kind_of_draft(env: WorkflowEnvironment) -> No
     assert {"method": "mask", "columns": ["ssn"]} == records[1].values
     assert {"ana"} == {each.resolved_by for each in records}
     await replays(handle, workflows=[AsksEverything])
+
+
+def fetch(step_input: StepInput) -> Any:
+    return step_input.additional_data.get("user_input", f"fetched {step_input.input}")
+
+
+def fails() -> str:
+    raise OSError("gone")
+
+
+def everything_at_once(db: SqliteDb) -> Workflow:
+    """Return a pipeline whose branches ask one question of each kind, one in a child run."""
+    loop_review = HumanReview(requires_iteration_review=True)
+    branches = [
+        Step("confirmed", fetch, requires_confirmation=True),
+        Step("filled_in", fetch, requires_user_input=True, user_input_schema=FIELDS),
+        Router(
+            [Step("quick", fetch), Step("deep", fetch)], None, "routed", requires_user_input=True
+        ),
+        Step("reviewed", fetch, requires_output_review=True),
+        Loop([Step("refine", fetch)], "refined", human_review=loop_review),
+        Step("failed", fails, max_retries=0, on_error=OnError.pause),
+        Workflow("below", [Step("inner", fetch, requires_confirmation=True)]),
+    ]
+    return Workflow("everything", [Step("Start", fetch), Parallel(*branches, name="All")], db=db)
+
+
+async def asking(pipeline: Workflow) -> WorkflowRunOutput:
+    """Start a run, and return it once each of its branches asks."""
+    started = await pipeline.arun("data")
+
+    async def all_open() -> WorkflowRunOutput | None:
+        told = await pipeline.aget_run_output(started.run_id)
+        return told if 7 == len(told.open_requirements) else None
+
+    return await until(all_open)
+
+
+async def test_nothing_is_decided(embedded: SqliteDb) -> None:
+    """Where nothing was decided, that names all that is open, and what a form lacks that was
+    begun.
+    """
+    pipeline = everything_at_once(embedded)
+    run = await asking(pipeline)
+    run.steps_requiring_user_input[0].set_user_input(limit=1)
+    with pytest.raises(ValueError) as raised:
+        await pipeline.acontinue_run(run)
+    await pipeline.acancel_run(run.run_id)
+
+    told = str(raised.value)
+    assert [] == [each.id for each in run.drafts() if f"{each.id} " not in told]
+    assert "all.filled_in (user_input without columns: Fill in what step 'filled_in'" in told
+    assert f"inner of run '{run.run_id}.all.below' (confirmation: " in told
+    assert run == WorkflowRunOutput.model_validate_json(run.model_dump_json())
+    assert ("All", 1) == (run.paused_step_name, run.paused_step_index)
+
+
+async def test_continue_run_sends_all_kinds(embedded: SqliteDb) -> None:
+    """What a program fills in of every kind, child runs' too, one call sends."""
+    pipeline = everything_at_once(embedded)
+    run = await asking(pipeline)
+    run.steps_requiring_user_input[0].set_user_input(limit=1)
+    run.steps_requiring_user_input[0].set_user_input(columns=["ssn"])
+    run.steps_requiring_route[0].select("deep")
+    for review in run.steps_requiring_output_review:
+        review.edit(f"edited {review.step_output.content}")  # type: ignore[union-attr]
+    for confirmation in run.steps_requiring_confirmation:
+        confirmation.confirm()
+    run.steps_with_errors[0].skip()
+    assert ([], []) == (run.active_step_requirements, run.active_error_requirements)
+    drafts = [*run.step_requirements, *run.error_requirements]
+    run = await pipeline.acontinue_run(run_id=run.run_id, step_requirements=drafts)
+
+    expected = {
+        "confirmed": "fetched data",
+        "filled_in": {"columns": ["ssn"], "method": "mask", "limit": 1, "note": None},
+        "routed": "fetched data",
+        "reviewed": "edited fetched data",
+        "refined": "edited fetched data",
+        "below": "fetched fetched data",
+    }
+    assert expected == run.content
+    assert ["failed"] == [each.step_name for each in run.failed_steps]
+    async with embedded_client(embedded) as client:
+        await replays(client.handle(run.run_id), pipeline)
