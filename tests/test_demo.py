@@ -160,13 +160,15 @@ def test_an_article_at_a_terminal(tmp_path: Path) -> None:
 def test_a_refund_at_a_terminal(shop: Path) -> None:
     """The person at the terminal says why, and that it is not to be; then nothing is paid."""
     demo = at_a_terminal(shop, "refund", "1002")
+    form = "Fill in the form? (y/n): "
+    converse(demo, [(form, "y"), ("reason (", "because"), ("note (", "")])
+    demo.expect_exact("That does not do: ")
+    converse(demo, [(form, "y"), ("reason (", ""), ("note (", "in May")])
+    demo.expect_exact("Still missing: reason")
     converse(
         demo,
         [
-            ("Fill in the form? (y/n): ", "y"),
-            ("reason (", "because"),
-            ("note (", ""),
-            ("Fill in the form? (y/n): ", "y"),
+            (form, "y"),
             ("reason (", "late"),
             ("note (", ""),
             ("Your name: ", "Ana"),

@@ -24,6 +24,8 @@ class Terminal:
                 KINDS[draft.requirement.kind](draft)
             except ValueError as refused:
                 print(f"That does not do: {refused}")
+            if draft.missing_values:
+                print(f"Still missing: {', '.join(draft.missing_values)}")
         if self._name is None:
             self._name = input("Your name: ").strip()
         draft.resolved_by = self._name or None
