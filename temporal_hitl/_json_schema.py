@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, time
 from typing import Any
 
-from jsonschema import FormatChecker, SchemaError
+from jsonschema import Draft202012Validator, FormatChecker, SchemaError
 from jsonschema.validators import validator_for
 from referencing import Registry
 
@@ -33,10 +33,15 @@ _FORMATS.checks("date-time", raises=ValueError)(_parsed_by(datetime.fromisoforma
 _FORMATS.checks("time", raises=ValueError)(_parsed_by(time.fromisoformat))
 
 
+def _validator(schema: Mapping[str, Any]) -> Any:
+    # By the latest draft where it names none that is known; what it names is not looked for.
+    return validator_for(schema, default=Draft202012Validator)
+
+
 def mistake(schema: Mapping[str, Any]) -> str | None:
     """Return why `schema` is no JSON schema, as `where: what`, or None."""
     try:
-        validator_for(schema).check_schema(dict(schema))
+        _validator(schema).check_schema(dict(schema))
     except SchemaError as wrong:
         where = ".".join(str(part) for part in wrong.absolute_path) or "the schema"
         return f"{where}: {wrong.message}"
@@ -46,7 +51,7 @@ def mistake(schema: Mapping[str, Any]) -> str | None:
 def problems(schema: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
     """Return every reason why `values` do not fit `schema`, as `where: what`."""
     # A registry of our own: the default one fetches what a schema refers to from the network.
-    checker = validator_for(schema)(schema, registry=Registry(), format_checker=_FORMATS)
+    checker = _validator(schema)(schema, registry=Registry(), format_checker=_FORMATS)
     try:
         found = sorted(checker.iter_errors(values), key=lambda each: each.json_path)
     except Exception as error:  # A reference to nowhere, a pattern that is none.
