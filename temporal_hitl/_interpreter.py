@@ -211,7 +211,9 @@ class Interpreter:
                 failure = self._functions.go_on(node, scope, "Loop", failed)
                 return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
             if isinstance(verdict, Kept | Dropped):
-                return _decided(verdict, container_output(node, scope, "Loop", outputs))
+                output = container_output(node, scope, "Loop", outputs)
+                blank = StepOutput(step_name=node.name, path=scope.path, step_type="Loop")
+                return _decided(verdict, output, blank)
             self._progress.fold(scope.path)
             stand.iteration, stand.outputs = stand.iteration + 1, outputs
             stand.rejected = verdict is not None
@@ -304,7 +306,7 @@ class Interpreter:
                 return output
             verdict = await self._reviews.output(node, scope, output)
             if isinstance(verdict, Kept | Dropped):
-                return _decided(verdict, output)
+                return _decided(verdict, output, output)
             self._progress.reject(scope.path, verdict.feedback)
 
     async def _is_reviewed(
@@ -353,10 +355,13 @@ def _iteration(node: LoopPlan, scope: Scope, stand: LoopProgress) -> Scope:
     return inside.told(**said_of(stand.feedback, before)) if stand.rejected else inside
 
 
-def _decided(verdict: Kept | Dropped, output: StepOutput | None) -> StepOutput | None:
+def _decided(
+    verdict: Kept | Dropped, output: StepOutput | None, blank: StepOutput
+) -> StepOutput | None:
     if isinstance(verdict, Dropped):
         return None
-    return edited(output, verdict.content) if verdict.edited and output else output
+    # What a person writes counts, even where there was nothing before.
+    return edited(output or blank, verdict.content) if verdict.edited else output
 
 
 def _choose(node: RouterPlan, scope: Scope, names: Any) -> list[AnyPlan]:

@@ -116,8 +116,12 @@ class Ledger:
 
     def next_round(self, path: str) -> tuple[str, int]:
         """Return the next unused id at `path` and its round: `a`, then `a~2`, `a~3`."""
-        count = self._rounds[path] = self._rounds.get(path, 0) + 1
-        return (path if count == 1 else f"{path}~{count}"), count
+        while True:
+            count = self._rounds[path] = self._rounds.get(path, 0) + 1
+            key = path if count == 1 else f"{path}~{count}"
+            # `a~2` is also the path of a choice that runs a second time.
+            if key not in self.open and key not in self.records:
+                return key, count
 
     def ask(self, requirement: AnyRequirement, form: Form = None) -> None:
         """Open `requirement`; `form` checks the values of its answers, where it has one."""

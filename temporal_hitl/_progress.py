@@ -19,7 +19,7 @@ from temporal_hitl._sizes import size_of
 from temporal_hitl.events import AnyEvent
 from temporal_hitl.run import StepOutput
 
-FORM, REVIEW, FAILED = "~form", "~review", "~error"
+FORM, ROUTE, REVIEW, FAILED = "~form", "~route", "~review", "~error"
 """What stands for a node's questions after its confirmation, below its path."""
 
 
@@ -158,7 +158,11 @@ class Progress(_Kept):
 
     def reject(self, path: str, feedback: str | None) -> None:
         """Have the node at `path` make its output again, from the start."""
+        # A route is asked again, a form is not: its values hold for every execution.
+        form = f"{path}.{FORM}"
+        filled_in = {form: self.asked[form]} if form in self.asked else {}
         self.fold(path)
+        self.asked |= filled_in
         self.chosen.pop(path, None)
         tried = self.tried(path)
         previous = None if tried.output is None else tried.output.content

@@ -7,7 +7,7 @@ asked twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -15,7 +15,7 @@ from temporalio import workflow
 
 from temporal_hitl._forms import completed
 from temporal_hitl._messages import fill_in, values_of
-from temporal_hitl._progress import FAILED, FORM, REVIEW, Failure, Progress
+from temporal_hitl._progress import FAILED, FORM, REVIEW, ROUTE, Failure, Progress
 from temporal_hitl._scope import Scope
 from temporal_hitl.events import AnyEvent, NodeSkipped
 from temporal_hitl.plan import AnyPlan, ConditionPlan, LoopPlan, ReviewPlan, RouterPlan, StepPlan
@@ -133,7 +133,7 @@ class Reviews:
         default = f"Select a route from: {', '.join(names)}"
         shown = {"choices": names, "allow_multiple": review.allow_multiple_selections}
         question = _Question(Route, default, review.user_input_message, shown)
-        record = await self._decided(node, scope, _below(scope, FORM), question)
+        record = await self._decided(node, scope, _below(scope, ROUTE), question)
         if record.approved:
             return list(record.choices)
         self._leave_out(review, record, scope)
@@ -181,7 +181,8 @@ class Reviews:
         record = await self._decided(node, scope, _below(scope, REVIEW), question)
         if self._wants_more(node, record) and not is_last:
             return Again(record.feedback)
-        return self._settled(node, record, scope)
+        loop = replace(scope, path=scope.path.rpartition(".")[0])
+        return self._settled(node, record, loop)
 
     async def failure(self, node: AnyPlan, scope: Scope, failure: Failure) -> bool:
         """Ask whether a node that has failed is tried again; False leaves it as failed."""
