@@ -15,7 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Loop, Step, Workflow
 from tests.benchmarks.__main__ import FIGURES
-from tests.benchmarks.figure import quartiles
+from tests.benchmarks.figure import percentile, quartiles
 from tests.benchmarks.server import histories
 from tests.stage import ended, replay_all, serving
 
@@ -23,6 +23,8 @@ ROOT = Path(__file__).parent.parent
 UNITS = {
     "overhead_start_to_paused": "ratio",
     "overhead_resolve_to_done": "ratio",
+    "resolve_to_next_step_ms": "milliseconds",
+    "resolve_to_next_step_ratio": "ratio",
     "events_per_pause": "events",
     "growth_bytes_ratio": "ratio",
     "growth_linearity": "ratio",
@@ -63,6 +65,21 @@ def test_the_figures_are_these() -> None:
 def test_what_a_pause_costs() -> None:
     """Each figure is one line of JSON, in order, and standard output holds nothing else."""
     measured("overhead_start_to_paused", "overhead_resolve_to_done", "events_per_pause")
+
+
+def test_what_a_decision_costs() -> None:
+    """The next step after an answer begins before its run is done, and all rivals are timed."""
+    details = measured(
+        "overhead_resolve_to_done", "resolve_to_next_step_ms", "resolve_to_next_step_ratio"
+    )
+    done = details["overhead_resolve_to_done"]["ms_quartiles"]
+    timed = details["resolve_to_next_step_ms"]
+
+    assert done.keys() == timed["p50"].keys() == timed["p99"].keys()
+    assert (
+        done.keys() == {"pipeline"} | details["resolve_to_next_step_ratio"]["p50_ratio_to"].keys()
+    )
+    assert all(0 < timed["p50"][name] < done[name][1] for name in done)
 
 
 def test_what_an_import_costs() -> None:
@@ -137,3 +154,9 @@ def test_an_unknown_figure_is_refused() -> None:
 def test_quartiles(values: list[float], three: list[float]) -> None:
     """Few values have quartiles too, down to one."""
     assert three == quartiles(values)
+
+
+@pytest.mark.parametrize(("values", "p99"), [([2.0], 2.0), (list(range(1, 102)), 100)])
+def test_percentile(values: list[float], p99: float) -> None:
+    """A p99 is what one in a hundred exceeds, and one value is its own."""
+    assert p99 == percentile(values, 99)
