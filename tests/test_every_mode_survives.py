@@ -177,7 +177,7 @@ CHAINS = {
 }
 
 
-async def asked(client: HitlClient, run: str, key: str) -> AnyRequirement:
+async def question(client: HitlClient, run: str, key: str) -> AnyRequirement:
     """Return the question `key`, once it is open."""
 
     async def there() -> AnyRequirement | None:
@@ -197,27 +197,35 @@ def check(chain: Chain, run: str, output: WorkflowRunOutput, ids: list[str]) -> 
 
 async def test_its_worker_goes_at_every_question(env: WorkflowEnvironment) -> None:
     """Another worker asks the same, and goes on from the answers that it never saw."""
-    definitions = {
-        name: Workflow(name, [each.node(), Step("last", last)]) for name, each in CHAINS.items()
-    }
+    definitions = {name: pipeline(name, each.node()) for name, each in CHAINS.items()}
     queue, runs = new_queue(), dict[str, str]()
     async with serving(env, *definitions.values(), queue=queue) as client:
         for name, definition in definitions.items():
             runs[name] = await client.start(definition)
-        open_now = await questions(client, runs, 0)
-    for turn in range(1, max(len(each.answers) for each in CHAINS.values()) + 1):
+        before = await questions(client, runs, 0)
+    for turn in range(max(len(each.answers) for each in CHAINS.values())):
         async with serving(env, *definitions.values(), queue=queue) as client:
-            assert open_now == await questions(client, runs, turn - 1)
-            for name, question in open_now.items():
-                answer = list(CHAINS[name].answers.values())[turn - 1]
-                await client.resolve(
-                    runs[name], answer(requirement_id=question.id, digest=question.digest)
-                )
-            open_now = await questions(client, runs, turn)
-    for name, run in runs.items():
-        ids = [f"node{each}" for each in CHAINS[name].answers]
-        check(CHAINS[name], run, await ended(client, run), ids)
-        await replays(client.handle(run), definitions[name])
+            assert before == await questions(client, runs, turn)
+            for name, asked in before.items():
+                await give(client, runs[name], asked, list(CHAINS[name].answers.values())[turn])
+            before = await questions(client, runs, turn + 1)
+    async with serving(env, *definitions.values(), queue=queue) as client:
+        for name, run in runs.items():
+            ids = [f"node{each}" for each in CHAINS[name].answers]
+            check(CHAINS[name], run, await ended(client, run), ids)
+            await replays(client.handle(run), definitions[name])
+
+
+def pipeline(name: str, node: Any) -> Workflow:
+    """Return a pipeline with a step before and after `node`."""
+    return Workflow(name, [Step("first", beat), node, Step("last", last)])
+
+
+async def give(
+    client: HitlClient, run: str, asked: AnyRequirement, answer: Callable[..., AnyResolution]
+) -> None:
+    """Answer a question, as it was seen before."""
+    await client.resolve(run, answer(requirement_id=asked.id, digest=asked.digest))
 
 
 async def questions(
@@ -226,7 +234,7 @@ async def questions(
     """Return what the runs ask that have so many questions, once they ask it."""
     ids = {name: list(CHAINS[name].answers) for name in runs}
     return {
-        name: await asked(client, run, f"node{ids[name][turn]}")
+        name: await question(client, run, f"node{ids[name][turn]}")
         for name, run in runs.items()
         if turn < len(ids[name])
     }
@@ -277,16 +285,16 @@ async def test_its_run_continues_as_new_at_every_question(short: WorkflowEnviron
 def beside(name: str, chain: Chain) -> Workflow:
     """Return a pipeline that has something to do until its node has nothing left to ask."""
     loop = Loop([Step("beat", beat)], "beats", max_iterations=1000, end_condition=has_no_more)
-    return Workflow(name, [Parallel(chain.node(), loop, name="all"), Step("last", last)])
+    return pipeline(name, Parallel(chain.node(), loop, name="all"))
 
 
 async def through(client: HitlClient, run: str, chain: Chain) -> WorkflowRunOutput:
     """Answer each question in a later execution than that which asked it."""
     for end, answer in chain.answers.items():
-        before = await asked(client, run, f"all.node{end}")
+        before = await question(client, run, f"all.node{end}")
         await another(client, run)
-        assert before == await asked(client, run, before.id)
-        await client.resolve(run, answer(requirement_id=before.id, digest=before.digest))
+        assert before == await question(client, run, before.id)
+        await give(client, run, before, answer)
     answered.add(run)
     return await ended(client, run)
 
