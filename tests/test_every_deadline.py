@@ -119,6 +119,8 @@ class Ends(NamedTuple):
     content: Any
     steps: list[str]
     events: list[str]
+    inner: Sequence[str] = ()
+    """What was produced in a node that has not ended."""
 
 
 CANCELLED = Ends("CANCELLED", None, ["before"], [])
@@ -138,6 +140,8 @@ class Mode:
     by_default: Any = "worked"
     """What it gives where the deadline approved; None where it may not."""
     left_out: Ends = LEFT_OUT
+    under_way: Sequence[str] = ()
+    """What it has produced by the time that it asks, and a run that is cancelled still shows."""
 
     @property
     def policies(self) -> list[OnTimeout]:
@@ -147,7 +151,7 @@ class Mode:
     def timed_out(self, on_timeout: OnTimeout) -> Ends:
         """Return how a run ends whose deadline did this."""
         return {
-            OnTimeout.cancel: CANCELLED,
+            OnTimeout.cancel: CANCELLED._replace(inner=self.under_way),
             OnTimeout.skip: self.left_out,
             OnTimeout.approve: _approved(self.by_default),
         }[on_timeout]
@@ -212,9 +216,9 @@ MODES = {
         by_default={"why": "because", "many": None},
     ),
     "Router chosen": Mode(partial(_router, None), ROUTE, _select, by_default=None),
-    "Step reviewed": Mode(partial(_step, work), OUTPUT_REVIEW),
-    "Router reviewed": Mode(partial(_router, chooses), OUTPUT_REVIEW),
-    "Loop reviewed": Mode(_loop, ITERATION_REVIEW),
+    "Step reviewed": Mode(partial(_step, work), OUTPUT_REVIEW, under_way=("node",)),
+    "Router reviewed": Mode(partial(_router, chooses), OUTPUT_REVIEW, under_way=("work", "node")),
+    "Loop reviewed": Mode(_loop, ITERATION_REVIEW, under_way=("work",)),
     "Step failed": Mode(partial(_step, works_then), ERROR, Retry, by_default=None, left_out=FAILED),
     "Condition failed": Mode(
         partial(_condition, is_so_then), ERROR, Retry, by_default=None, left_out=FAILED
@@ -225,6 +229,7 @@ MODES = {
         Retry,
         by_default=None,
         left_out=FAILED._replace(content="last after worked"),
+        under_way=("work",),
     ),
     "Router failed": Mode(
         partial(_router, chooses_then), ERROR, Retry, by_default=None, left_out=FAILED
@@ -232,7 +237,7 @@ MODES = {
 }
 ASKED_AGAIN = {
     "Step reviewed again": replace(MODES["Step reviewed"], answer=Reject),
-    "Router chosen again": replace(MODES["Router reviewed"], answer=Reject),
+    "Router chosen again": replace(MODES["Router reviewed"], answer=Reject, under_way=()),
     "Loop reviewed again": replace(MODES["Loop reviewed"], answer=Reject),
     "Step failed again": replace(MODES["Step failed"], node=partial(_step, fails)),
 }
@@ -301,7 +306,8 @@ def seen(output: WorkflowRunOutput) -> Seen:
     content = output.content if output.status is RunStatus.completed else None
     steps = [each.step_name or "" for each in output.step_results]
     events = [each.event for each in output.events]
-    return Seen(decided, Ends(output.status, content, steps, events))
+    inner = tuple(each.step_name or "" for each in output.inner_results)
+    return Seen(decided, Ends(output.status, content, steps, events, inner))
 
 
 Act = Callable[[HitlClient, Clock, AnyRequirement, Cell], Awaitable[Seen]]
