@@ -47,7 +47,7 @@ from tests.stage import ended, new_queue, replay_all, replays, serving, until
 
 WEEK = 7 * 24 * 3600
 SOON = timedelta(seconds=2)
-"""How long the server waits for a workflow task that a dead worker took."""
+"""How long the server waits for what a worker that is gone took, or had cached."""
 told: dict[str, list[dict[str, Any]]] = defaultdict(list)
 """What the executor of each run was told beside its input, execution by execution."""
 failed: set[str] = set()
@@ -82,7 +82,8 @@ def has_no_more() -> bool:
 
 
 def _run() -> str:
-    return activity.info().workflow_id or ""
+    # Of the run at the top: a child's id is its parent's with a path.
+    return (activity.info().workflow_id or "").split(".")[0]
 
 
 def _once_failed(then: Any) -> Any:
@@ -111,23 +112,32 @@ _longer = partial(Reject, feedback="longer")
 _two = partial(Answer, values={"many": 2})
 _edited = partial(Edit, output="edited")
 _work = partial(Select, choices=("work",))
+EVERYTHING = HumanReview(
+    requires_confirmation=True,
+    requires_user_input=True,
+    user_input_schema=FORM,
+    requires_output_review=True,
+    on_reject=OnReject.retry,
+    on_error="pause",
+    timeout=WEEK,
+)
+OF_EVERYTHING = {"": Confirm, "~2": _two, "~3": Retry, "~4": _longer, "~5": _edited}
+
+
+def _inner() -> Workflow:
+    return Workflow("inner", [Step("work", works_then, max_retries=0, on_error="fail")])
+
+
 CHAINS = {
     "step": Chain(
-        lambda: Step(
-            "node",
-            works_then,
-            max_retries=0,
-            human_review=HumanReview(
-                requires_confirmation=True,
-                requires_user_input=True,
-                user_input_schema=FORM,
-                requires_output_review=True,
-                on_reject=OnReject.retry,
-                on_error="pause",
-                timeout=WEEK,
-            ),
-        ),
-        {"": Confirm, "~2": _two, "~3": Retry, "~4": _longer, "~5": _edited},
+        lambda: Step("node", works_then, max_retries=0, human_review=EVERYTHING),
+        OF_EVERYTHING,
+        [TWO, TWO, TWO | AGAIN],
+        "edited",
+    ),
+    "pipeline": Chain(
+        lambda: Step("node", workflow=_inner(), human_review=EVERYTHING),
+        OF_EVERYTHING,
         [TWO, TWO, TWO | AGAIN],
         "edited",
     ),
@@ -198,18 +208,19 @@ def check(chain: Chain, run: str, output: WorkflowRunOutput, ids: list[str]) -> 
 async def test_its_worker_goes_at_every_question(env: WorkflowEnvironment) -> None:
     """Another worker asks the same, and goes on from the answers that it never saw."""
     definitions = {name: pipeline(name, each.node()) for name, each in CHAINS.items()}
-    queue, runs = new_queue(), dict[str, str]()
-    async with serving(env, *definitions.values(), queue=queue) as client:
+    runs = dict[str, str]()
+    options: dict[str, Any] = {"queue": new_queue(), "sticky_queue_schedule_to_start_timeout": SOON}
+    async with serving(env, *definitions.values(), **options) as client:
         for name, definition in definitions.items():
             runs[name] = await client.start(definition)
         before = await questions(client, runs, 0)
     for turn in range(max(len(each.answers) for each in CHAINS.values())):
-        async with serving(env, *definitions.values(), queue=queue) as client:
+        async with serving(env, *definitions.values(), **options) as client:
             assert before == await questions(client, runs, turn)
             for name, asked in before.items():
                 await give(client, runs[name], asked, list(CHAINS[name].answers.values())[turn])
             before = await questions(client, runs, turn + 1)
-    async with serving(env, *definitions.values(), queue=queue) as client:
+    async with serving(env, *definitions.values(), **options) as client:
         for name, run in runs.items():
             ids = [f"node{each}" for each in CHAINS[name].answers]
             check(CHAINS[name], run, await ended(client, run), ids)
