@@ -35,6 +35,7 @@ from temporal_hitl import (
     Select,
     Step,
     StepInput,
+    StepOutput,
     Steps,
     UserInputField,
     Workflow,
@@ -67,6 +68,19 @@ def works_then(step_input: StepInput) -> str:
 
 def is_so_then() -> bool:
     return _once_failed(True)
+
+
+def goes_on_then() -> bool:
+    return _once_failed(False)
+
+
+def chooses_then() -> list[str]:
+    return _once_failed(["work"])
+
+
+def judge(output: StepOutput) -> bool:
+    told[_run()].append({"judged": output.content})
+    return True
 
 
 def last(step_input: StepInput) -> str:
@@ -108,6 +122,7 @@ INSIDE = Step("work", work, **ASKS)
 FORM = [UserInputField("many", "int")]
 TWO = {"user_input": {"many": 2}}
 AGAIN = {"rejection_feedback": "longer", "previous_output": "worked"}
+JUDGED = {"judged": "worked"}
 _longer = partial(Reject, feedback="longer")
 _two = partial(Answer, values={"many": 2})
 _edited = partial(Edit, output="edited")
@@ -161,11 +176,50 @@ CHAINS = {
         },
         [{}, AGAIN],
     ),
+    "router that selects": Chain(
+        lambda: Router(
+            [INSIDE],
+            chooses_then,
+            name="node",
+            max_retries=0,
+            on_error="pause",
+            requires_output_review=True,
+            on_reject=OnReject.retry,
+        ),
+        {
+            "": Retry,
+            ".work": Confirm,
+            "~2": _longer,
+            "~3": _work,
+            ".work~2": Confirm,
+            "~4": Confirm,
+        },
+        [{}, AGAIN],
+    ),
+    "judge": Chain(
+        lambda: Step("node", work, requires_output_review=judge, on_reject=OnReject.retry),
+        {"": _longer, "~2": Confirm},
+        [{}, JUDGED, AGAIN, JUDGED],
+    ),
     "loop": Chain(
         lambda: Loop(
-            [INSIDE], "node", requires_iteration_review=True, on_reject=OnReject.retry, **ASKS
+            [INSIDE],
+            "node",
+            end_condition=goes_on_then,
+            max_retries=0,
+            on_error="pause",
+            requires_iteration_review=True,
+            on_reject=OnReject.retry,
+            **ASKS,
         ),
-        {"": Confirm, ".1.work": Confirm, ".1": _longer, ".2.work": Confirm, ".2": Confirm},
+        {
+            "": Confirm,
+            ".1.work": Confirm,
+            ".1": Retry,
+            ".1~2": _longer,
+            ".2.work": Confirm,
+            ".2": Confirm,
+        },
         [{}, AGAIN],
     ),
     "condition": Chain(
@@ -229,7 +283,7 @@ async def test_its_worker_goes_at_every_question(env: WorkflowEnvironment) -> No
 
 def pipeline(name: str, node: Any) -> Workflow:
     """Return a pipeline with a step before and after `node`."""
-    return Workflow(name, [Step("first", beat), node, Step("last", last)])
+    return Workflow(name.replace(" ", "_"), [Step("first", beat), node, Step("last", last)])
 
 
 async def give(
