@@ -7,7 +7,7 @@ of a column are on their way at once, on one worker, each with a clock of its ow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,9 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from temporalio import activity
 from temporalio.client import WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Replayer
 
 from temporal_hitl import (
     Answer,
@@ -26,7 +24,6 @@ from temporal_hitl import (
     Confirm,
     DefinitionError,
     HitlClient,
-    HitlPlugin,
     HumanReview,
     Loop,
     OnTimeout,
@@ -45,7 +42,7 @@ from temporal_hitl import (
 )
 from temporal_hitl.errors import AlreadyResolved
 from temporal_hitl.requirements import AnyRequirement, AnyResolution
-from tests.stage import WAIT, ended, new_queue, paused, serving, until
+from tests.stage import WAIT, ended, new_queue, paused, replay_each, serving, until
 
 WEEK = timedelta(days=7)
 BEFORE = timedelta(seconds=5)
@@ -331,17 +328,8 @@ async def column(
     async with serving(env, *pipelines.values()) as client:
         runs = [one(client, cell) for cell in cells]
         found = await asyncio.gather(*runs, return_exceptions=True)
-    await replay_each(handles, pipelines.values())
+    await replay_each(handles, *pipelines.values())
     return dict(zip(cells, found, strict=True))
-
-
-async def replay_each(
-    handles: Iterable[WorkflowHandle[Any, Any]], pipelines: Iterable[Workflow]
-) -> None:
-    """Assert that the history of each run replays, on one worker for all."""
-    plugin = HitlPlugin(workflows=list(pipelines))
-    replayer = Replayer(workflows=[], plugins=[plugin], data_converter=pydantic_data_converter)
-    await replayer.replay_workflows(await each.fetch_history() for each in handles)
 
 
 async def open_run(
@@ -426,7 +414,7 @@ async def test_an_answer_that_is_read_with_the_deadline(env: WorkflowEnvironment
     await asyncio.gather(*(miss(*run, cell) for run, cell in zip(runs, cells, strict=True)))
     async with serving(env, *pipelines, queue=queue) as client:
         ends = [await ended(client, clock.handle.id) for clock, _ in runs]
-    await replay_each((clock.handle for clock, _ in runs), pipelines)
+    await replay_each([clock.handle for clock, _ in runs], *pipelines)
 
     closed = [("time_out", "timeout", False)]
     expected = {

@@ -44,7 +44,7 @@ from temporal_hitl import (
 from temporal_hitl.requirements import AnyRequirement, AnyResolution
 from tests.processes import running
 from tests.processes.worker import ALL, lines, pipelines
-from tests.stage import ended, new_queue, replay_all, replays, serving, until
+from tests.stage import ended, new_queue, replay_all, replay_each, replays, serving, until
 
 WEEK = 7 * 24 * 3600
 SOON = timedelta(seconds=2)
@@ -278,7 +278,7 @@ async def test_its_worker_goes_at_every_question(env: WorkflowEnvironment) -> No
         for name, run in runs.items():
             ids = [f"node{each}" for each in CHAINS[name].answers]
             check(CHAINS[name], run, await ended(client, run), ids)
-            await replays(client.handle(run), definitions[name])
+        await replay_each(map(client.handle, runs.values()), *definitions.values())
 
 
 def pipeline(name: str, node: Any) -> Workflow:
@@ -365,4 +365,4 @@ async def another(client: HitlClient, run: str) -> None:
     async def there() -> bool:
         return first != (await client.handle(run).describe()).run_id
 
-    await until(there)
+    await until(there, every=0.05)
