@@ -439,7 +439,7 @@ def test_what_each_kind_is_called() -> None:
         "needs_route_selection": {"route", "routes"},
         "needs_output_review": {"output_review", "iteration_review"},
         "confirmation_message": {"confirmation"},
-        "user_input_message": {"user_input", "schema"},
+        "user_input_message": {"user_input", "schema", "route", "routes"},
         "output_review_message": {"output_review", "iteration_review"},
         "allow_multiple_selections": {"routes"},
         "available_choices": {"route", "routes"},
