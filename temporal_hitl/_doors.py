@@ -24,6 +24,7 @@ from temporal_hitl.errors import (
     HitlError,
     MalformedResolution,
     ResolutionError,
+    to_wire,
     wire_type,
 )
 from temporal_hitl.requirements import Door
@@ -143,9 +144,8 @@ def over_wire(act: Callable[[], R]) -> R:
     try:
         return act()
     except ResolutionError as error:
-        details = () if error.record is None else (error.record,)
         raise ApplicationError(
-            str(error), *details, type=wire_type(error), non_retryable=True
+            str(error), *to_wire(error), type=wire_type(error), non_retryable=True
         ) from None
 
 

@@ -24,6 +24,7 @@ Temporal, and `from_wire` turns it back, so that the raising and the catching si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "TooLate",
     "UnknownRequirement",
     "from_wire",
+    "to_wire",
     "wire_type",
 ]
 
@@ -58,10 +60,14 @@ class DefinitionError(HitlError, ValueError):
 class ResolutionError(HitlError, ValueError):
     """A resolution was refused in the call, and changed nothing."""
 
-    def __init__(self, message: str, *, record: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, message: str, *, record: dict[str, Any] | None = None, problems: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
         self.record = record
         """The record of the decision that stands, as JSON data, where one does."""
+        self.problems = tuple(problems)
+        """Each problem of what was sent, as `where: what`, where there may be several."""
 
 
 class MalformedResolution(ResolutionError):
@@ -134,7 +140,20 @@ def wire_type(error: HitlError) -> str:
     return type(error).__name__
 
 
-def from_wire(type_name: str | None, message: str, details: Any = None) -> ResolutionError | None:
+def from_wire(
+    type_name: str | None, message: str, details: Sequence[Any] = ()
+) -> ResolutionError | None:
     """Return the refusal that crossed Temporal under `type_name`, or None if it is not ours."""
     refusal = _REFUSALS.get(type_name or "")
-    return None if refusal is None else refusal(message, record=details)
+    if refusal is None:
+        return None
+    # A worker of an older version sends the record alone, or nothing.
+    record, problems, *_ = (*details, None, None)
+    return refusal(message, record=record, problems=problems or ())
+
+
+def to_wire(error: ResolutionError) -> tuple[Any, ...]:
+    """Return what of `error` crosses Temporal beside its message; `from_wire` reads it."""
+    if error.problems:
+        return (error.record, list(error.problems))
+    return () if error.record is None else (error.record,)

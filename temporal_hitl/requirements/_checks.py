@@ -40,7 +40,9 @@ def parse_resolution(data: Any) -> AnyResolution:
     try:
         resolution = _RESOLUTION.validate_python(data)
     except ValidationError as invalid:
-        raise MalformedResolution("not a resolution: " + "; ".join(problems_of(invalid))) from None
+        problems = problems_of(invalid)
+        told = "not a resolution: " + "; ".join(problems)
+        raise MalformedResolution(told, problems=problems) from None
     if (size := len(resolution.model_dump_json().encode())) > ANSWER:
         raise MalformedResolution(
             f"this {resolution.action} has {size:,} bytes, and may have {ANSWER:,}: hand over what"
@@ -66,7 +68,8 @@ def validate(
     problems = [*_stale(requirement, resolution), *_misfits(requirement, resolution, form)]
     if problems:
         raise MalformedResolution(
-            f"{requirement.id!r} refuses this {resolution.action}: " + "; ".join(problems)
+            f"{requirement.id!r} refuses this {resolution.action}: " + "; ".join(problems),
+            problems=problems,
         )
 
 

@@ -1,0 +1,197 @@
+"""Who calls, and what they may do.
+
+Owns the `Authenticator` protocol and the two schemes that come with it: nobody but this machine, and
+static bearer tokens of which only the digest is kept. Knows nothing of runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import secrets
+import tomllib
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from fastapi.security import HTTPBearer
+from fastapi.security.base import SecurityBase
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from temporal_hitl.errors import DefinitionError, HitlError
+from temporal_hitl.requirements import problems_of
+
+__all__ = [
+    "Authenticator",
+    "BearerTokens",
+    "Caller",
+    "LoopbackOnly",
+    "NotAllowed",
+    "NotAuthenticated",
+    "Role",
+    "Token",
+    "new_token",
+]
+
+
+class NotAuthenticated(HitlError):
+    """The caller does not say who they are, or not in a way that is known."""
+
+    def __init__(self, message: str, *, challenge: str = "Bearer") -> None:
+        super().__init__(message)
+        self.challenge = challenge
+        """What the `WWW-Authenticate` header says."""
+
+
+class NotAllowed(HitlError):
+    """The caller is known, and may not do this."""
+
+
+class Role(StrEnum):
+    """What a caller may do. Whoever has a role may look; a user may have several."""
+
+    viewer = "viewer"
+    """Looks."""
+    reviewer = "reviewer"
+    """Answers requirements."""
+    operator = "operator"
+    """Starts and cancels runs."""
+
+
+class Caller(BaseModel):
+    """Who calls, as an authenticator found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user: str | None
+    """The identity, which is `resolved_by` of every answer; None where nobody is asked for one."""
+    roles: frozenset[Role]
+
+    def must_be(self, role: Role) -> None:
+        """Raise `NotAllowed` unless the caller has `role`."""
+        if role not in self.roles:
+            has = ", ".join(sorted(self.roles)) or "none"
+            raise NotAllowed(f"this needs the role {role.value!r}; {self.user!r} has: {has}")
+
+
+class Authenticator(Protocol):
+    """Finds out who calls: the seam for other schemes than those here."""
+
+    @property
+    def scheme(self) -> SecurityBase | None:
+        """What the OpenAPI document says of it."""
+        ...
+
+    async def authenticate(self, request: Request) -> Caller:
+        """Return who calls, or raise `NotAuthenticated` or `NotAllowed`."""
+        ...
+
+
+class LoopbackOnly:
+    """Asks nobody for a name, and so serves this machine alone; everybody on it may do everything.
+
+    Whether a request comes from this machine is seen by both ends of its connection, by the name
+    that it calls the server (a page of another site may have its own name point here), and by the
+    site that a browser says it comes from.
+    """
+
+    scheme: SecurityBase | None = None
+
+    async def authenticate(self, request: Request) -> Caller:
+        """Return a caller without a name; raises `NotAllowed` for any other machine."""
+        client = request.client.host if request.client else None
+        server: tuple[str, int | None] | None = request.scope.get("server")
+        for end, address in (("comes from", client), ("arrived at", server and server[0])):
+            if not is_loopback(address):
+                raise NotAllowed(
+                    f"without authentication only this machine is served; the call {end} {address}."
+                    " Configure an authenticator (static bearer tokens, or one of yours)"
+                )
+        host = request.headers.get("host", "")
+        if not is_loopback(urlsplit(f"//{host}").hostname):
+            raise NotAllowed(
+                f"without authentication the server is called localhost, and not {host!r}"
+            )
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            raise NotAllowed(f"without authentication a page of {origin} may not call this")
+        return Caller(user=None, roles=frozenset(Role))
+
+
+def is_loopback(host: str | None) -> bool:
+    """Return whether a host is this machine, as an address or as `localhost`."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+class Token(BaseModel):
+    """One bearer token, as it is kept: never itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    user: str = Field(min_length=1, max_length=200)
+    """Whose it is: `resolved_by` of what is answered with it."""
+    roles: frozenset[Role]
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """Of the token in UTF-8. It has 256 random bits, so nothing slower is needed."""
+
+
+def new_token(user: str, roles: Iterable[Role | str]) -> tuple[str, Token]:
+    """Return a token for `user`, to be shown once, and what is to be kept of it."""
+    secret = f"hitl_{secrets.token_urlsafe(32)}"
+    kept = Token(user=user, roles=frozenset(map(Role, roles)), sha256=_digest(secret))
+    return secret, kept
+
+
+class BearerTokens:
+    """Static bearer tokens, each with its user and roles."""
+
+    scheme: SecurityBase | None = HTTPBearer(
+        auto_error=False, description="A token that an operator has handed out."
+    )
+
+    def __init__(self, tokens: Iterable[Token]) -> None:
+        self._callers = {
+            each.sha256: Caller(user=each.user, roles=each.roles) for each in tokens
+        }
+
+    @classmethod
+    def read(cls, file: Path) -> BearerTokens:
+        """Return the tokens of a TOML file: a table `[[tokens]]` each, with user, roles, sha256.
+
+        Raises:
+            DefinitionError: it cannot be read, or holds something else.
+        """
+        try:
+            data = tomllib.loads(file.read_text())
+            return cls([Token.model_validate(each) for each in data["tokens"]])
+        except ValidationError as invalid:
+            # Without what came: somebody may have written the token itself there.
+            told = "; ".join(each.partition(" (got ")[0] for each in problems_of(invalid))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            told = f"{type(error).__name__}: {error}"
+        raise DefinitionError(f"{file} is no file of tokens ([[tokens]] user, roles, sha256): {told}")
+
+    async def authenticate(self, request: Request) -> Caller:
+        """Return whose token the request carries."""
+        kind, _, secret = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not secret.strip():
+            raise NotAuthenticated("send the header `Authorization: Bearer TOKEN`")
+        # By digest: how long the look-up takes tells nothing of a token.
+        caller = self._callers.get(_digest(secret.strip()))
+        if caller is None:
+            raise NotAuthenticated("this token is not known", challenge='Bearer error="invalid_token"')
+        return caller
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,141 @@
+"""Runs: start, list, see, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from temporal_hitl._listing import RunFilter
+from temporal_hitl.client import TASK_QUEUE, ListedRun, RunPage
+from temporal_hitl.http._problems import FieldProblem, ProblemRoute, documented, refused
+from temporal_hitl.http._service import Here, IdempotencyKey, Operator, Service, Viewer, key_of
+from temporal_hitl.pipeline import Workflow
+from temporal_hitl.primitives import Definition
+from temporal_hitl.requirements import slug
+from temporal_hitl.run import RunOptions, WorkflowRunOutput
+
+router = APIRouter(route_class=ProblemRoute, tags=["runs"])
+
+REQUEST_KEY = "hitl_request"
+"""The memo field with the digest of the request that started a run under an Idempotency-Key."""
+
+RunId = Annotated[
+    str, Path(min_length=1, max_length=1000, description="The run: its Temporal workflow id.")
+]
+
+
+class Start(RunOptions):
+    """What a run is started with."""
+
+    pipeline: str = Field(max_length=1000)
+    """The name of the pipeline."""
+    input: JsonValue = None
+    """What the first step is given."""
+
+
+class Started(BaseModel):
+    """A run that was started."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    run_id: str
+    """What addresses it everywhere."""
+
+
+class Runs(RunFilter):
+    """Which runs to list, and how many."""
+
+    limit: int = Field(default=100, ge=1, le=1000)
+    """How many at most."""
+    cursor: str | None = Field(default=None, max_length=10_000)
+    """What the page before returned."""
+
+
+@router.post("/runs", status_code=201, responses={200: {"model": Started}, **documented(409)})
+async def start_run(
+    start: Start,
+    here: Here,
+    caller: Operator,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> Started:
+    """Start a run. With an `Idempotency-Key`, the same request sent again returns the same run."""
+    definition = _definition(here, start.pipeline)
+    options = RunOptions(**start.model_dump(include=set(RunOptions.model_fields)))
+    how: dict[str, Any] = {}
+    if idempotency_key is not None:
+        key = key_of(caller, definition.name, idempotency_key)
+        how = {
+            "run_id": f"{slug(definition.name)}-{key}",
+            "memo": {REQUEST_KEY: key_of(caller, idempotency_key, start.model_dump_json())},
+            "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        }
+    try:
+        run_id = await here.client.start(
+            definition, start.input, options=_over(definition, options), **how, **_queue(definition)
+        )
+    except WorkflowAlreadyStartedError:
+        run_id = how["run_id"]
+        await _check_same(here, run_id, how["memo"])
+        response.status_code = 200
+    response.headers["Location"] = str(request.url_for("get_run", run_id=run_id))
+    return Started(run_id=run_id)
+
+
+def _definition(here: Service, name: str) -> Definition:
+    if name not in here.pipelines:
+        there = ", ".join(here.pipelines) or "none"
+        problem = FieldProblem(field="body.pipeline", detail=f"no pipeline {name!r}")
+        raise refused(422, f"no pipeline {name!r} here; there are: {there}", errors=[problem])
+    return here.pipelines[name].definition
+
+
+def _over(definition: Definition, options: RunOptions) -> RunOptions:
+    # As `Workflow.run` does.
+    made = definition.session_state if isinstance(definition, Workflow) else {}
+    return options.model_copy(update={"session_state": {**made, **options.session_state}})
+
+
+def _queue(definition: Definition) -> dict[str, str]:
+    queue = definition.task_queue if isinstance(definition, Workflow) else TASK_QUEUE
+    return {} if queue == TASK_QUEUE else {"task_queue": queue}
+
+
+async def _check_same(here: Service, run_id: str, memo: dict[str, str]) -> None:
+    there = await here.client.handle(run_id).describe()
+    if await there.memo_value(REQUEST_KEY, None) != memo[REQUEST_KEY]:
+        raise refused(
+            409,
+            f"this Idempotency-Key has started run {run_id!r} with another request; use a new key",
+            kind="IdempotencyConflict",
+        )
+
+
+@router.get("/runs", responses=documented())
+async def list_runs(runs: Annotated[Runs, Query()], here: Here, _: Viewer) -> RunPage:
+    """List the runs of the namespace, latest first."""
+    return await here.client.list_runs(runs.query(), limit=runs.limit, cursor=runs.cursor)
+
+
+@router.post("/runs/{run_id:path}/cancel", status_code=202, responses=documented(404))
+async def cancel_run(run_id: RunId, here: Here, _: Operator) -> ListedRun:
+    """Ask a run to stop, and return how it stands; nothing happens to one that has ended."""
+    stands = await here.client.describe(run_id)
+    if stands.ended_at is None:
+        await here.client.cancel(run_id)
+    return stands
+
+
+last = APIRouter(route_class=ProblemRoute, tags=["runs"])
+"""What matches any path below a run: after all else, as the id of a run may hold slashes."""
+
+
+@last.get("/runs/{run_id:path}", responses=documented(404))
+async def get_run(run_id: RunId, here: Here, _: Viewer) -> WorkflowRunOutput:
+    """Return a run as it stands or as it ended: outputs, what is open, what was decided."""
+    return await here.client.get(run_id)
