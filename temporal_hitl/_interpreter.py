@@ -206,21 +206,24 @@ class Interpreter:
             # Only the last iteration that gave something is kept.
             outputs = latest or stand.outputs
             try:
-                verdict = await self._after_iteration(node, inside, latest)
+                verdict = await self._after_iteration(node, inside, latest, one_result(outputs))
             except StepFailed as failed:
                 failure = self._functions.go_on(node, scope, "Loop", failed)
                 return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
             if isinstance(verdict, Kept | Dropped):
-                return _decided(verdict, container_output(node, scope, "Loop", outputs))
+                return _ended(node, scope, outputs, verdict)
             self._progress.fold(scope.path)
             stand.iteration, stand.outputs = stand.iteration + 1, outputs
             stand.rejected = verdict is not None
             stand.feedback = verdict.feedback if verdict else None
 
     async def _after_iteration(
-        self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]
+        self, node: LoopPlan, scope: Scope, outputs: list[StepOutput], kept: Any
     ) -> Verdict | None:
-        """Return whether the loop ends, or None where it goes on and nobody was asked."""
+        """Return whether the loop ends, or None where it goes on and nobody was asked.
+
+        `kept` is the content that it would end with.
+        """
         reviewed = node.review.requires_iteration_review
         if any(each.stop for each in outputs):
             return Kept()
@@ -229,7 +232,7 @@ class Interpreter:
         if await self._loop_ends(node, scope, outputs):
             return Kept()
         if reviewed:
-            return await self._reviews.iteration(node, scope, one_result(outputs))
+            return await self._reviews.iteration(node, scope, kept)
         return None
 
     async def _loop_ends(self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]) -> bool:
@@ -351,6 +354,15 @@ def _iteration(node: LoopPlan, scope: Scope, stand: LoopProgress) -> Scope:
     if node.forward_iteration_output and stand.iteration > 1:
         inside = replace(inside, input=before, previous=before)
     return inside.told(**said_of(stand.feedback, before)) if stand.rejected else inside
+
+
+def _ended(
+    node: LoopPlan, scope: Scope, outputs: list[StepOutput], verdict: Kept | Dropped
+) -> StepOutput | None:
+    output = container_output(node, scope, "Loop", outputs)
+    if output is None and isinstance(verdict, Kept) and verdict.edited:
+        output = StepOutput(step_name=node.name, path=scope.path, step_type="Loop")
+    return _decided(verdict, output)
 
 
 def _decided(verdict: Kept | Dropped, output: StepOutput | None) -> StepOutput | None:
