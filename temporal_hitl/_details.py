@@ -121,9 +121,10 @@ def _answers(requirement: AnyRequirement, info: Info) -> list[str]:
             report = {"requirement_id": key, "action": "report", "result": "..."}
             return [_command(info, "resolve", report), _command(info, "reject", key, "why")]
         case ErrorDecision():
+            actions = ("skip",) if requirement.is_spent else ("retry", "skip")
             return [
                 _command(info, "resolve", {"requirement_id": key, "action": each})
-                for each in ("retry", "skip")
+                for each in actions
             ]
         case _:
             values = example(requirement.form)

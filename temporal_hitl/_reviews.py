@@ -28,6 +28,7 @@ from temporal_hitl.requirements import (
     ResolutionRecord,
     Route,
     UserInput,
+    used_up,
 )
 from temporal_hitl.review import OnReject, OnTimeout
 from temporal_hitl.run import StepOutput
@@ -81,8 +82,8 @@ class _Question:
     """The fields of its kind."""
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What else the template may name."""
-    private: bool = False
-    """Whether the default tells what lists of all runs must not show."""
+    listed: str | None = None
+    """What lists of all runs show of the default, where that tells more than they may."""
     added: str = ""
     """What is said after the question, whoever wrote it."""
 
@@ -159,10 +160,8 @@ class Reviews:
         if not self._wants_more(node, record):
             return self._settled(node, record, scope)
         if rejected >= review.max_retries:
-            used = "no retries are allowed"
-            if review.max_retries:
-                used = f"all {review.max_retries} retries are used"
-            raise RunCancelled(f"{record.requirement_id}: {record.told()}; {used}")
+            told = f"{record.told()}; {used_up(review.max_retries)}"
+            raise RunCancelled(f"{record.requirement_id}: {told}")
         return Again(record.feedback)
 
     async def iteration(self, node: LoopPlan, scope: Scope, content: Any) -> Verdict:
@@ -193,14 +192,14 @@ class Reviews:
             "retries": tried.retried,
             "retries_limit": node.review.max_error_retries,
         }
-        what = "Retry or skip?"
+        what, failed = "Retry or skip?", f"{node.kind.capitalize()} {node.name!r} failed"
         if tried.retried == node.review.max_error_retries:
-            what = f"All {tried.retried} retries are used: skip it?"
+            what = f"{used_up(tried.retried).capitalize()}: skip it?"
         question = _Question(
             ErrorDecision,
-            f"{node.kind.capitalize()} {node.name!r} failed: {told[:500]}. {what}",
+            f"{failed}: {told[:500]}. {what}",
+            listed=f"{failed}. {what}",
             shown=shown,
-            private=True,
         )
         record = await self._decided(node, scope, _below(scope, FAILED), question)
         if record.timed_out and node.review.on_timeout is OnTimeout.cancel:
@@ -221,14 +220,12 @@ class Reviews:
             values = values_of(scope.input, scope.previous, scope.iteration, **question.about)
             message = fill_in(template, values)
             template += question.added
-        elif question.private:
-            template = f"{node.kind.capitalize()} {node.name!r} failed. Retry or skip?"
         return self._gate.put(
             question.kind,
             name=node.name,
             path=scope.path,
             message=message + question.added,
-            template=template,
+            template=template or question.listed,
             on_reject=node.review.on_reject,
             shown=question.shown,
             **_deadline(node.review),
