@@ -78,6 +78,8 @@ class _Question:
     default: str
     template: str | None = None
     """What the author wrote; else the default is asked."""
+    on_reject: OnReject | None = None
+    """What a rejection does."""
     shown: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The fields of its kind."""
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -104,7 +106,8 @@ class Reviews:
         """Ask whether to begin, where the author wants it."""
         if not node.review.requires_confirmation:
             return Start.as_planned
-        question = _Question(Confirmation, _start(node), node.review.confirmation_message)
+        said = node.review.confirmation_message
+        question = _Question(Confirmation, _start(node), said, _once(node.review))
         record = await self._decided(node, scope, scope.path, question)
         if record.approved:
             return Start.as_planned
@@ -119,7 +122,8 @@ class Reviews:
         review = node.review
         default = f"Fill in what step {node.name!r} needs:"
         shown = {"form": review.form, "fields": review.fields}
-        question = _Question(UserInput, default, review.user_input_message, shown)
+        said = review.user_input_message
+        question = _Question(UserInput, default, said, _once(review), shown)
         record = await self._decided(node, scope, _below(scope, FORM), question)
         if record.approved:
             return completed(review.form, record.values)
@@ -133,7 +137,7 @@ class Reviews:
         review, names = node.review, tuple(choice.name for choice in node.choices)
         default = f"Select a route from: {', '.join(names)}"
         shown = {"choices": names, "allow_multiple": review.allow_multiple_selections}
-        question = _Question(Route, default, review.user_input_message, shown)
+        question = _Question(Route, default, review.user_input_message, _once(review), shown)
         record = await self._decided(node, scope, _below(scope, FORM), question)
         if record.approved:
             return list(record.choices)
@@ -153,6 +157,7 @@ class Reviews:
             OutputReview,
             f"Review output of {node.kind} {node.name!r}?",
             review.output_review_message,
+            review.on_reject,
             shown,
             {"output": output.content},
         )
@@ -173,6 +178,7 @@ class Reviews:
             IterationReview,
             f"Loop {node.name!r} completed iteration {iteration} of {most}. Accept it?",
             review.iteration_review_message,
+            _once(review) if is_last else review.on_reject,
             shown,
             {"output": content},
             added=_consequence(review, is_last=is_last),
@@ -226,7 +232,7 @@ class Reviews:
             path=scope.path,
             message=message + question.added,
             template=template or question.listed,
-            on_reject=node.review.on_reject,
+            on_reject=question.on_reject,
             shown=question.shown,
             **_deadline(node.review),
         )
@@ -257,6 +263,11 @@ class Reviews:
 
 def _below(scope: Scope, mode: str) -> str:
     return f"{scope.path}.{mode}"
+
+
+def _once(review: ReviewPlan) -> OnReject:
+    """Return what a rejection does where nothing can be done again."""
+    return OnReject.skip if review.on_reject is OnReject.retry else review.on_reject
 
 
 def _deadline(review: ReviewPlan) -> Deadline:

@@ -78,7 +78,7 @@ class Asking(Deadline, total=False):
 
     path: str
     """Where in a tree it is asked; made from the name unless given."""
-    on_reject: OnReject
+    on_reject: OnReject | None
     """What a rejection does, where the library acts on it."""
     template: str | None
     """The question before it was filled in, where that alone may be seen in lists."""
