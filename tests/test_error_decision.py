@@ -134,9 +134,15 @@ async def test_retry_and_skip(env: WorkflowEnvironment) -> None:
     (failed,) = runs["later"].output.failed_steps
     error = f"builtins.ConnectionError: {SECRET}, execution 3"
     assert (None, error) == (failed.content, failed.error)
-    (event,) = runs["later"].output.events
-    assert 3 == event.attempts  # type: ignore[union-attr]
     assert not runs["retry"].output.failed_steps
+
+
+async def test_what_the_question_tells(env: WorkflowEnvironment) -> None:
+    """It names the error, by type and in its words; the event of a skipped one has all attempts."""
+    runs = await played(env, {"skip": Case(step(), [Retry, Skip], input=9)})
+
+    (event,) = runs["skip"].output.events
+    assert ("node_failed", 2) == (event.event, event.attempts)  # type: ignore[union-attr]
     asked = runs["skip"].asked[0]
     assert "builtins.ConnectionError" == asked.error_type
     assert f"{SECRET}, execution 1" == asked.error_message

@@ -468,26 +468,18 @@ async def test_a_router_takes_another_way(env: WorkflowEnvironment) -> None:
     """Whose output of a Router is rejected with `retry` chooses the route, even where a selector
     chose it first; the rounds are counted on.
     """
-    chosen = Router(
-        [Step("draft", draft), Step("other", draft)],
-        name="route",
-        requires_user_input=True,
-        allow_multiple_selections=True,
-        **RETRY,
-    )
+    asks: dict[str, Any] = {"requires_user_input": True, "allow_multiple_selections": True}
+    chosen = Router([Step("draft", draft), Step("other", draft)], name="route", **asks, **RETRY)
+    first = [select("draft")]
     way = [reject("more"), select("other"), Confirm]
     runs = await played(
         env,
         {
             "selector": Case(around(router(**RETRY)), way),
-            "person": Case(around(chosen), [select("draft"), *way]),
-            "both": Case(
-                around(chosen), [select("draft"), Reject, select("other", "draft"), Confirm]
-            ),
+            "person": Case(around(chosen), [*first, *way]),
+            "both": Case(around(chosen), [*first, Reject, select("other", "draft"), Confirm]),
             "declined": Case(around(router(**RETRY)), [Reject, Reject]),
-            "twice": Case(
-                around(router(**RETRY)), [reject("a"), select("draft"), reject("b"), *way[1:]]
-            ),
+            "twice": Case(around(router(**RETRY)), [reject("a"), *first, reject("b"), *way[1:]]),
         },
     )
 
@@ -504,8 +496,6 @@ async def test_a_router_takes_another_way(env: WorkflowEnvironment) -> None:
         "declined": ["before"],
         "twice": ["draft, a, b"],
     } == {key: run.results["after"] for key, run in runs.items()}
-    assert ["before", "route.selector", "route.draft", "route.other", "after"] == (
-        runs["selector"].activities
-    )
+    assert ["route.selector", "route.draft", "route.other"] == runs["selector"].activities[1:-1]
     assert ["route.other", "route.draft"] == runs["both"].activities[2:4]
     assert [0, 1, 2] == [e.retries for e in runs["twice"].asked if e.kind == review]
