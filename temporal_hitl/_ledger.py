@@ -100,12 +100,20 @@ class Ledger:
         self._rounds |= state.rounds
         self._decisions |= state.decisions
 
-    def state(self, needed: Collection[str] = (), latest: int = RECORDS_KEPT) -> GateState:
-        """Return all that is open, the records `needed`, and the `latest` of the others."""
+    def state(
+        self,
+        needed: Collection[str] = (),
+        latest: int = RECORDS_KEPT,
+        asking: Collection[str] = (),
+    ) -> GateState:
+        """Return all that is open, the records `needed`, and the `latest` of the others.
+
+        The paths `asking` may ask again, and go on counting.
+        """
         wanted = set(list(self.records)[-latest:] if latest else []) | set(needed)
         records = [record for key, record in self.records.items() if key in wanted]
         kept = {each.requirement_id for each in records}
-        here = {each.path for each in [*records, *self.open.values()]}
+        here = {each.path for each in [*records, *self.open.values()]} | set(asking)
         return GateState(
             open=list(self.open.values()),
             records=records,

@@ -19,7 +19,7 @@ from temporal_hitl._sizes import size_of
 from temporal_hitl.events import AnyEvent
 from temporal_hitl.run import StepOutput
 
-FORM, REVIEW, FAILED = "~form", "~review", "~error"
+FORM, ROUTE, REVIEW, FAILED = "~form", "~route", "~review", "~error"
 """What stands for a node's questions after its confirmation, below its path."""
 
 
@@ -157,8 +157,11 @@ class Progress(_Kept):
         self._tries_size += after.size - before.size
 
     def reject(self, path: str, feedback: str | None) -> None:
-        """Have the node at `path` make its output again, from the start."""
+        """Have the node at `path` make its output again, with the form that was filled in."""
+        form = self.asked.get(f"{path}.{FORM}")
         self.fold(path)
+        if form is not None:
+            self.asked[f"{path}.{FORM}"] = form
         self.chosen.pop(path, None)
         tried = self.tried(path)
         previous = None if tried.output is None else tried.output.content

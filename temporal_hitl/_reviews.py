@@ -15,7 +15,7 @@ from temporalio import workflow
 
 from temporal_hitl._forms import completed
 from temporal_hitl._messages import fill_in, values_of
-from temporal_hitl._progress import FAILED, FORM, REVIEW, Failure, Progress
+from temporal_hitl._progress import FAILED, FORM, REVIEW, ROUTE, Failure, Progress
 from temporal_hitl._scope import Scope
 from temporal_hitl.events import AnyEvent, NodeSkipped
 from temporal_hitl.plan import AnyPlan, ConditionPlan, LoopPlan, ReviewPlan, RouterPlan, StepPlan
@@ -138,7 +138,7 @@ class Reviews:
         default = f"Select a route from: {', '.join(names)}"
         shown = {"choices": names, "allow_multiple": review.allow_multiple_selections}
         question = _Question(Route, default, review.user_input_message, _once(review), shown)
-        record = await self._decided(node, scope, _below(scope, FORM), question)
+        record = await self._decided(node, scope, _below(scope, ROUTE), question)
         if record.approved:
             return list(record.choices)
         self._leave_out(review, record, scope)
