@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    TypeAdapter,
     ValidationError,
     create_model,
 )
@@ -58,17 +59,23 @@ class UserInputField(BaseModel):
         super().__init__(name=name, field_type=field_type, **rest)
 
     def annotation(self) -> tuple[Any, Any]:
-        """Return the Pydantic field definition that validates and describes this field."""
+        """Return the Pydantic field definition that validates and describes this field.
+
+        By alias, as Pydantic reserves names that a form may well have (`schema`, `_x`).
+        """
         kind: Any = _PYTHON_TYPES[self.field_type]
         if self.allowed_values:
             kind = Annotated[kind, _Allowed(self.allowed_values)]
         if not self.required:
-            return kind | None, Field(self.value, description=self.description)
+            optional = Field(self.value, alias=self.name, description=self.description)
+            return kind | None, optional
         limits: dict[str, Any] = {}
         if self.field_type == "str" and not self.allowed_values:
             limits["min_length"] = 1
         examples = None if self.value is None else [self.value]
-        return kind, Field(description=self.description, examples=examples, **limits)
+        return kind, Field(
+            alias=self.name, description=self.description, examples=examples, **limits
+        )
 
 
 class _Allowed:
@@ -103,8 +110,30 @@ def form_of(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         raise DefinitionError(f"{title}: a form needs fields of different names, not {names!r}")
-    definitions: dict[str, Any] = {field.name: field.annotation() for field in parsed}
+    for field in parsed:
+        _check_values(title, field)
+    definitions: dict[str, Any] = {
+        f"value_{place}": field.annotation() for place, field in enumerate(parsed)
+    }
     return create_model(title, __config__=ConfigDict(extra="forbid", strict=True), **definitions)
+
+
+def _check_values(title: str, field: UserInputField) -> None:
+    """Refuse what a field offers and would not take."""
+    kind = TypeAdapter(_PYTHON_TYPES[field.field_type])
+    offered = [*(field.allowed_values or ()), *([] if field.value is None else [field.value])]
+    for value in offered:
+        try:
+            kind.validate_python(value, strict=True)
+        except ValidationError:
+            raise DefinitionError(
+                f"{title}: field {field.name!r} offers {value!r}, which is no {field.field_type}"
+            ) from None
+    if field.value is not None and field.allowed_values and field.value not in field.allowed_values:
+        raise DefinitionError(
+            f"{title}: field {field.name!r} offers {field.value!r}, which is not among its"
+            f" allowed_values {list(field.allowed_values)!r}"
+        )
 
 
 def _field(title: str, written: UserInputField | Mapping[str, Any]) -> UserInputField:

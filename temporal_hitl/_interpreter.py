@@ -211,7 +211,9 @@ class Interpreter:
                 failure = self._functions.go_on(node, scope, "Loop", failed)
                 return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
             if isinstance(verdict, Kept | Dropped):
-                return _ended(node, scope, outputs, verdict)
+                output = container_output(node, scope, "Loop", outputs)
+                blank = StepOutput(step_name=node.name, path=scope.path, step_type="Loop")
+                return _decided(verdict, output, blank)
             self._progress.fold(scope.path)
             stand.iteration, stand.outputs = stand.iteration + 1, outputs
             stand.rejected = verdict is not None
@@ -307,7 +309,7 @@ class Interpreter:
                 return output
             verdict = await self._reviews.output(node, scope, output)
             if isinstance(verdict, Kept | Dropped):
-                return _decided(verdict, output)
+                return _decided(verdict, output, output)
             self._progress.reject(scope.path, verdict.feedback)
 
     async def _is_reviewed(
@@ -356,19 +358,13 @@ def _iteration(node: LoopPlan, scope: Scope, stand: LoopProgress) -> Scope:
     return inside.told(**said_of(stand.feedback, before)) if stand.rejected else inside
 
 
-def _ended(
-    node: LoopPlan, scope: Scope, outputs: list[StepOutput], verdict: Kept | Dropped
+def _decided(
+    verdict: Kept | Dropped, output: StepOutput | None, blank: StepOutput
 ) -> StepOutput | None:
-    output = container_output(node, scope, "Loop", outputs)
-    if output is None and isinstance(verdict, Kept) and verdict.edited:
-        output = StepOutput(step_name=node.name, path=scope.path, step_type="Loop")
-    return _decided(verdict, output)
-
-
-def _decided(verdict: Kept | Dropped, output: StepOutput | None) -> StepOutput | None:
     if isinstance(verdict, Dropped):
         return None
-    return edited(output, verdict.content) if verdict.edited and output else output
+    # What a person writes counts, even where there was nothing before.
+    return edited(output or blank, verdict.content) if verdict.edited else output
 
 
 def _choose(node: RouterPlan, scope: Scope, names: Any) -> list[AnyPlan]:

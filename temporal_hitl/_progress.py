@@ -157,11 +157,12 @@ class Progress(_Kept):
         self._tries_size += after.size - before.size
 
     def reject(self, path: str, feedback: str | None) -> None:
-        """Have the node at `path` make its output again, with the form that was filled in."""
-        form = self.asked.get(f"{path}.{FORM}")
+        """Have the node at `path` make its output again, from the start."""
+        # A route is asked again, a form is not: its values hold for every execution.
+        form = f"{path}.{FORM}"
+        filled_in = {form: self.asked[form]} if form in self.asked else {}
         self.fold(path)
-        if form is not None:
-            self.asked[f"{path}.{FORM}"] = form
+        self.asked |= filled_in
         self.chosen.pop(path, None)
         tried = self.tried(path)
         previous = None if tried.output is None else tried.output.content

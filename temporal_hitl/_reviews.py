@@ -7,7 +7,7 @@ asked twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -186,7 +186,8 @@ class Reviews:
         record = await self._decided(node, scope, _below(scope, REVIEW), question)
         if self._wants_more(node, record) and not is_last:
             return Again(record.feedback)
-        return self._settled(node, record, scope)
+        loop = replace(scope, path=scope.path.rpartition(".")[0])
+        return self._settled(node, record, loop)
 
     async def failure(self, node: AnyPlan, scope: Scope, failure: Failure) -> bool:
         """Ask whether a node that has failed is tried again; False leaves it as failed."""

@@ -36,10 +36,16 @@ FAILS = (1, 3)
 """Which executions of a place fail."""
 
 
+def of_run(context: RunContext) -> list[str]:
+    """Return what the run at the top executed, child runs included."""
+    return executed[context.run_id.partition(".")[0]]
+
+
 def told(context: RunContext, role: str) -> int:
     """Note an execution; every place fails at some."""
-    executed[context.run_id].append(f"{role} {context.path}")
-    turn = executed[context.run_id].count(f"{role} {context.path}")
+    here = of_run(context)
+    here.append(f"{role} {context.path}")
+    turn = here.count(here[-1])
     if turn in FAILS:
         raise ConnectionError(f"execution {turn}")
     return turn
@@ -52,7 +58,7 @@ def work(step_input: StepInput, run_context: RunContext) -> Any:
 
 
 def judge(output: StepOutput, run_context: RunContext) -> bool:
-    executed[run_context.run_id].append(f"judge {run_context.path}")
+    of_run(run_context).append(f"judge {run_context.path}")
     return True
 
 
@@ -70,7 +76,7 @@ def end(outputs: list[StepOutput], run_context: RunContext) -> bool:
 
 
 def plain(step_input: StepInput, run_context: RunContext) -> Any:
-    executed[run_context.run_id].append(f"plain {run_context.path}")
+    of_run(run_context).append(f"plain {run_context.path}")
     return [step_input.iteration, step_input.additional_data.get("rejection_feedback")]
 
 
@@ -80,12 +86,17 @@ def tick() -> None:
 
 ALL: dict[str, Any] = {"requires_confirmation": True, "on_error": "pause", "max_retries": 0}
 REVIEW: dict[str, Any] = {"requires_output_review": judge, "on_reject": "retry"}
+FORM: dict[str, Any] = {"requires_user_input": True, "user_input_schema": [{"name": "key"}]}
 ITERATIONS: dict[str, Any] = {"requires_iteration_review": True, "on_reject": "retry"}
 
 
-def step(name: str = "work") -> Step:
-    form = {"requires_user_input": True, "user_input_schema": [{"name": "key"}]}
-    return Step(name, work, **ALL, **REVIEW, **form)
+def step() -> Step:
+    return Step("work", work, **ALL, **REVIEW, **FORM)
+
+
+def nested() -> Step:
+    child = Workflow("child", [Step("work", work, on_error="fail", max_retries=0)])
+    return Step("sub", workflow=child, **ALL, **REVIEW, **FORM)
 
 
 def choices() -> list[Node]:
@@ -128,6 +139,13 @@ SCENES = {
         ["confirmation", "user_input", "error", "output_review", "error", *["output_review"] * 2],
         [{"key": "k"}, None],
         ["work work", *["work work", "judge work", "work work"] * 2, "judge work"],
+    ),
+    "a_pipeline": Scene(
+        nested(),
+        [Confirm, answer(key="k"), Retry, reject("more"), Retry, Reject, Confirm],
+        ["confirmation", "user_input", "error", "output_review", "error", *["output_review"] * 2],
+        [{"key": "k"}, None],
+        ["work work", *["work work", "judge sub", "work work"] * 2, "judge sub"],
     ),
     "a_router": Scene(
         routed(),
