@@ -160,9 +160,7 @@ class BearerTokens:
     )
 
     def __init__(self, tokens: Iterable[Token]) -> None:
-        self._callers = {
-            each.sha256: Caller(user=each.user, roles=each.roles) for each in tokens
-        }
+        self._callers = {each.sha256: Caller(user=each.user, roles=each.roles) for each in tokens}
 
     @classmethod
     def read(cls, file: Path) -> BearerTokens:
@@ -179,7 +177,9 @@ class BearerTokens:
             told = "; ".join(each.partition(" (got ")[0] for each in problems_of(invalid))
         except (OSError, ValueError, LookupError, TypeError) as error:
             told = f"{type(error).__name__}: {error}"
-        raise DefinitionError(f"{file} is no file of tokens ([[tokens]] user, roles, sha256): {told}")
+        raise DefinitionError(
+            f"{file} is no file of tokens ([[tokens]] user, roles, sha256): {told}"
+        )
 
     async def authenticate(self, request: Request) -> Caller:
         """Return whose token the request carries."""
@@ -189,7 +189,9 @@ class BearerTokens:
         # By digest: how long the look-up takes tells nothing of a token.
         caller = self._callers.get(_digest(secret.strip()))
         if caller is None:
-            raise NotAuthenticated("this token is not known", challenge='Bearer error="invalid_token"')
+            raise NotAuthenticated(
+                "this token is not known", challenge='Bearer error="invalid_token"'
+            )
         return caller
 
 

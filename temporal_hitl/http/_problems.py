@@ -22,7 +22,6 @@ from temporalio.client import WorkflowQueryFailedError, WorkflowUpdateFailedErro
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_hitl._listing import BadCursor
 from temporal_hitl._wire import read
 from temporal_hitl.errors import (
     AlreadyResolved,
@@ -36,6 +35,7 @@ from temporal_hitl.errors import (
     UnknownRequirement,
 )
 from temporal_hitl.http._access import NotAllowed, NotAuthenticated
+from temporal_hitl.http._pages import BadCursor
 from temporal_hitl.requirements import ResolutionRecord
 
 MEDIA_TYPE = "application/problem+json"

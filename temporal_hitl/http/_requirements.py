@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from temporal_hitl._listing import BadCursor
 from temporal_hitl.client import OpenRequirement, RunRequirements
 from temporal_hitl.errors import AlreadyResolved, UnknownRequirement
-from temporal_hitl.http._problems import ProblemRoute, documented
+from temporal_hitl.http._pages import BadCursor
+from temporal_hitl.http._problems import ProblemRoute, documented, refused
 from temporal_hitl.http._runs import RunId
 from temporal_hitl.http._service import Here, Viewer
 from temporal_hitl.http._snapshot import Order, SortKey, View
@@ -37,8 +36,8 @@ Kind = Literal[
 RequirementId = Annotated[str, Path(min_length=1, max_length=1000)]
 
 
-class RequirementFilter(BaseModel):
-    """Which requirements; all that is given must hold."""
+class RequirementPlace(BaseModel):
+    """Whose requirements, and of which kind; all that is given must hold."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -50,8 +49,6 @@ class RequirementFilter(BaseModel):
     """The run that asks."""
     root_run_id: str | None = Field(default=None, max_length=1000)
     """The run at the top, whose child runs ask too."""
-    overdue: bool | None = None
-    """Whether the deadline has passed; what has none is not overdue."""
 
     def holds(self, row: OpenRequirement, now: datetime) -> bool:
         """Return whether `row` is wanted."""
@@ -60,9 +57,19 @@ class RequirementFilter(BaseModel):
             (self.pipeline, row.workflow_name),
             (self.run_id, row.run_id),
             (self.root_run_id, row.root_run_id),
-            (self.overdue, is_overdue(row, now)),
         )
         return all(value is None or value == actual for value, actual in wanted)
+
+
+class RequirementFilter(RequirementPlace):
+    """Which requirements; all that is given must hold."""
+
+    overdue: bool | None = None
+    """Whether the deadline has passed; what has none is not overdue."""
+
+    def holds(self, row: OpenRequirement, now: datetime) -> bool:
+        """Return whether `row` is wanted."""
+        return super().holds(row, now) and self.overdue in (None, is_overdue(row, now))
 
     @property
     def is_empty(self) -> bool:
@@ -187,13 +194,21 @@ async def run_requirements(
 @router.get(
     "/runs/{run_id:path}/requirements/{requirement_id}",
     response_model=AnyRequirement,
-    responses=documented(404, 409, 410),
+    responses=documented(404, 410),
 )
 async def get_requirement(
     run_id: RunId, requirement_id: RequirementId, here: Here, _: Viewer
 ) -> Any:
     """Return one open requirement in full: the content under review, the form, the digest.
 
-    Of one that is closed, the problem tells who or what decided.
+    Of one that is closed, the problem has the record of who or what decided.
     """
-    return await here.client.requirement(run_id, requirement_id)
+    asked = await here.client.requirements(run_id, resolved=True)
+    for requirement in asked.open:
+        if requirement.id == requirement_id:
+            return requirement
+    for record in asked.resolved:
+        if record.requirement_id == requirement_id:
+            told = f"{requirement_id!r} is resolved already: {record.told()}"
+            raise refused(410, told, kind=AlreadyResolved.__name__, record=record)
+    raise UnknownRequirement(f"run {run_id!r} has no requirement {requirement_id!r}")

@@ -14,14 +14,16 @@ import contextlib
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import WorkflowExecution, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
-from temporal_hitl._listing import PENDING_RUNS, row_of, rows_in_memo
 from temporal_hitl._reach import AT_ONCE
-from temporal_hitl.client import HitlClient, OpenRequirement
+from temporal_hitl._wire import read
+from temporal_hitl.client import PENDING_RUNS, HitlClient, OpenRequirement
 from temporal_hitl.errors import HitlError
+from temporal_hitl.requirements import AnyRequirement
 from temporal_hitl.workflow import MEMO_KEY
 
 PAGE = 1_000
@@ -79,17 +81,33 @@ class Rows:
         return [row for known in self._known.values() for row in known.rows], calls
 
     async def _decoded(self, run: WorkflowExecution, memo: bytes) -> _Known:
-        rows, count = await rows_in_memo(run)
+        told: dict[str, Any] = (await run.memo()).get(MEMO_KEY) or {"count": 0, "rows": []}
+        rows = [_row(run, each) for each in told["rows"]]
         # A memo holds so many rows and no more; the run itself has the others.
-        return _Known(memo, rows, time.monotonic() + ASKED if count > len(rows) else None)
+        more = told["count"] > len(rows)
+        return _Known(memo, rows, time.monotonic() + ASKED if more else None)
 
     async def _ask(self, run: WorkflowExecution, known: _Known, room: asyncio.Semaphore) -> None:
         # Of a run that no worker answers for, the rows in its memo are shown.
         with contextlib.suppress(HitlError, RPCError, WorkflowQueryFailedError, TimeoutError):
             async with room, asyncio.timeout(ASK):
                 asked = (await self._client.requirements(run.id)).open
-            rows = [row_of(run, each.model_dump()) for each in asked]
+            rows = [_row(run, _brief(each)) for each in asked]
             self._known[run.id, run.run_id] = _Known(known.memo, rows, known.until)
+
+
+def _brief(asked: AnyRequirement) -> dict[str, Any]:
+    # As its author wrote it: lists of all runs are read by more people than a run is.
+    return {**asked.model_dump(), "message": asked.template or asked.message}
+
+
+def _row(run: WorkflowExecution, requirement: dict[str, Any]) -> OpenRequirement:
+    of_run = {
+        "run_id": run.id,
+        "workflow_name": run.workflow_type,
+        "root_run_id": run.root_id or run.id,
+    }
+    return read(OpenRequirement, {**requirement, **of_run})
 
 
 def _memo_of(run: WorkflowExecution) -> bytes:

@@ -148,6 +148,10 @@ class Snapshot:
         """What the last change was, for `changes`."""
         return f"{self._epoch}-{self._number}"
 
+    def version_of(self, change: Change) -> str:
+        """Return the version that `change` made."""
+        return f"{self._epoch}-{change.number}"
+
     async def changes(self, after: str) -> AsyncIterator[Change]:
         """Yield every change after the version `after`, as it comes; raises `Lost`."""
         number = self._number_of(after)
@@ -259,4 +263,3 @@ class Snapshot:
         self._changes.append(Change(self._number, change, row, row.model_dump_json()))
         self._news.set()
         self._news = asyncio.Event()
-

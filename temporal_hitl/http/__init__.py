@@ -1,0 +1,36 @@
+"""The HTTP API: pipelines, runs and requirements over one `HitlClient`, for any FastAPI application.
+
+`app.include_router(hitl_router(client, workflows=[...]))`. Needs the extra `api`.
+"""
+
+from temporal_hitl.http._access import (
+    Authenticator,
+    BearerTokens,
+    Caller,
+    LoopbackOnly,
+    NotAllowed,
+    NotAuthenticated,
+    Role,
+    Token,
+    is_loopback,
+    new_token,
+)
+from temporal_hitl.http._problems import FieldProblem, Problem, tell_problems
+from temporal_hitl.http._router import hitl_router
+
+__all__ = [
+    "Authenticator",
+    "BearerTokens",
+    "Caller",
+    "FieldProblem",
+    "LoopbackOnly",
+    "NotAllowed",
+    "NotAuthenticated",
+    "Problem",
+    "Role",
+    "Token",
+    "hitl_router",
+    "is_loopback",
+    "new_token",
+    "tell_problems",
+]

@@ -1,0 +1,119 @@
+"""Runs in pages, as one List call each tells them: the filters and the cursor.
+
+Asks no run anything.
+"""
+
+# temporalio's own signatures hold bare Callables and TypeVars.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from temporal_hitl._attributes import BLOCKED, HITL_STATUS, HITL_TAGS, PENDING, session_tag
+from temporal_hitl._listing import RunRow, row_of
+from temporal_hitl.client import HitlClient
+from temporal_hitl.errors import HitlError
+
+_RUNNING = "ExecutionStatus = 'Running'"
+_IN_TEMPORAL = {
+    "RUNNING": _RUNNING,
+    "PAUSED": f"{_RUNNING} AND {HITL_STATUS.name} = '{PENDING}'",
+    "BLOCKED": f"{_RUNNING} AND {HITL_STATUS.name} = '{BLOCKED}'",
+    "COMPLETED": "ExecutionStatus = 'Completed'",
+    "FAILED": "ExecutionStatus = 'Failed'",
+    "CANCELED": "ExecutionStatus = 'Canceled'",
+    "TERMINATED": "ExecutionStatus = 'Terminated'",
+    "TIMED_OUT": "ExecutionStatus = 'TimedOut'",
+}
+_LEFT = "ExecutionStatus != 'ContinuedAsNew'"
+"""Leaves out executions whose run goes on in another."""
+
+
+class BadCursor(HitlError, ValueError):
+    """A cursor is none that this list gave."""
+
+
+class RunFilter(BaseModel):
+    """Which runs; all that is given must hold."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    pipeline: str | None = Field(default=None, max_length=1000)
+    """The name of the pipeline."""
+    status: (
+        Literal[
+            "RUNNING",
+            "PAUSED",
+            "BLOCKED",
+            "COMPLETED",
+            "FAILED",
+            "CANCELED",
+            "TERMINATED",
+            "TIMED_OUT",
+        ]
+        | None
+    ) = None
+    """How it stands; `RUNNING` finds those that are paused or blocked too."""
+    session_id: str | None = Field(default=None, max_length=1000)
+    """The session that it was started in."""
+    root_run_id: str | None = Field(default=None, max_length=1000)
+    """The run at the top: finds it, and all child runs below it."""
+
+    def query(self) -> str:
+        """Return it in Temporal's filter language."""
+        said = [_LEFT]
+        if self.pipeline is not None:
+            said.append(f"WorkflowType = {quoted(self.pipeline)}")
+        if self.status is not None:
+            said.append(_IN_TEMPORAL[self.status])
+        if self.session_id is not None:
+            said.append(f"{HITL_TAGS.name} = {quoted(session_tag(self.session_id))}")
+        if self.root_run_id is not None:
+            said.append(f"RootWorkflowId = {quoted(self.root_run_id)}")
+        return " AND ".join(said)
+
+
+class RunPage(BaseModel):
+    """One page of the list of runs, those that started last first."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    items: list[RunRow]
+    cursor: str | None = None
+    """Where the next page begins; null where this is the last."""
+
+
+async def page_of_runs(
+    client: HitlClient, wanted: RunFilter, limit: int, cursor: str | None
+) -> RunPage:
+    """Return one page of runs; raises `BadCursor`."""
+    listed = client.client.list_workflows(
+        wanted.query(), page_size=limit, next_page_token=_token(cursor)
+    )
+    await listed.fetch_next_page()
+    token = listed.next_page_token
+    return RunPage(
+        items=[await row_of(each) for each in listed.current_page or ()],
+        cursor=base64.urlsafe_b64encode(token).decode() if token else None,
+    )
+
+
+def _token(cursor: str | None) -> bytes | None:
+    try:
+        return None if cursor is None else base64.b64decode(cursor, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise BadCursor(f"{cursor[:80]!r} is no cursor of this list; leave it out") from None
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a value in Temporal's filter language.
+
+    Nothing in it is taken for a part of the filter; yet a backslash, a double quote, or a quote at either end
+    finds nothing, as Temporal does not read these back.
+    """
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

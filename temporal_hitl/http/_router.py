@@ -1,0 +1,47 @@
+"""One router with everything, for any FastAPI application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastapi import APIRouter, Depends
+from temporalio.client import Client
+
+from temporal_hitl.client import HitlClient
+from temporal_hitl.http import _events, _pipelines, _requirements, _resolutions, _runs
+from temporal_hitl.http._access import Authenticator, LoopbackOnly
+from temporal_hitl.http._problems import ProblemRoute
+from temporal_hitl.http._service import entrance, service_of
+from temporal_hitl.primitives import Definition
+
+__all__ = ["hitl_router"]
+
+BODY = 4_000_000
+"""Bytes that a request may have: what Temporal takes in one message."""
+
+
+def hitl_router(
+    client: HitlClient | Client,
+    workflows: Iterable[Definition] = (),
+    *,
+    authenticator: Authenticator | None = None,
+    max_body_size: int = BODY,
+) -> APIRouter:
+    """Return the HTTP API over the runs of the client's namespace.
+
+    `workflows` are the pipelines that it shows and starts; requirements of every run are listed and
+    answered. Without an `authenticator` only this machine is served. What goes wrong is told as
+    `application/problem+json`, whatever application the router is included in.
+    """
+    hitl = client if isinstance(client, HitlClient) else HitlClient(client)
+    service = service_of(hitl, workflows, authenticator or LoopbackOnly())
+    scheme = service.authenticator.scheme
+    dependencies = [Depends(entrance(service)), *([Depends(scheme)] if scheme else [])]
+    router = APIRouter(
+        route_class=ProblemRoute, dependencies=dependencies, max_body_size=max_body_size
+    )
+    # What matches any path below a run comes last.
+    for each in (_pipelines, _runs, _requirements, _resolutions, _events):
+        router.include_router(each.router)
+    router.include_router(_runs.last)
+    return router
