@@ -319,9 +319,7 @@ class HitlClient:
     ) -> ResolutionRecord:
         cause = error.cause
         if isinstance(cause, ApplicationError):
-            refusal = from_wire(
-                cause.type, cause.message, cause.details[0] if cause.details else None
-            )
+            refusal = from_wire(cause.type, cause.message, cause.details or ())
             if refusal is not None:
                 raise refusal from None
             if cause.type == "AcceptedUpdateCompletedWorkflow":

@@ -1,4 +1,4 @@
-"""The HTTP API: pipelines, runs and requirements over one `HitlClient`, for any FastAPI application.
+"""The HTTP API: pipelines, runs and requirements over one client, for any FastAPI application.
 
 `app.include_router(hitl_router(client, workflows=[...]))`. Needs the extra `api`.
 """

@@ -1,7 +1,7 @@
 """Who calls, and what they may do.
 
-Owns the `Authenticator` protocol and the two schemes that come with it: nobody but this machine, and
-static bearer tokens of which only the digest is kept. Knows nothing of runs.
+Owns the `Authenticator` protocol and the two schemes that come with it: nobody but this machine,
+and static bearer tokens of which only the digest is kept. Knows nothing of runs.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import hashlib
 import ipaddress
 import secrets
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.security import HTTPBearer
-from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from temporal_hitl.errors import DefinitionError, HitlError
@@ -35,6 +34,8 @@ __all__ = [
     "Token",
     "new_token",
 ]
+
+Scheme: TypeAlias = Callable[..., Any]
 
 
 class NotAuthenticated(HitlError):
@@ -81,8 +82,8 @@ class Authenticator(Protocol):
     """Finds out who calls: the seam for other schemes than those here."""
 
     @property
-    def scheme(self) -> SecurityBase | None:
-        """What the OpenAPI document says of it."""
+    def scheme(self) -> Scheme | None:
+        """What the OpenAPI document says of it: a `fastapi.security` scheme."""
         ...
 
     async def authenticate(self, request: Request) -> Caller:
@@ -98,7 +99,7 @@ class LoopbackOnly:
     site that a browser says it comes from.
     """
 
-    scheme: SecurityBase | None = None
+    scheme: Scheme | None = None
 
     async def authenticate(self, request: Request) -> Caller:
         """Return a caller without a name; raises `NotAllowed` for any other machine."""
@@ -155,7 +156,7 @@ def new_token(user: str, roles: Iterable[Role | str]) -> tuple[str, Token]:
 class BearerTokens:
     """Static bearer tokens, each with its user and roles."""
 
-    scheme: SecurityBase | None = HTTPBearer(
+    scheme: Scheme | None = HTTPBearer(
         auto_error=False, description="A token that an operator has handed out."
     )
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from temporal_hitl._attributes import BLOCKED, HITL_STATUS, HITL_TAGS, PENDING, session_tag
 from temporal_hitl._listing import RunRow, row_of
@@ -34,6 +34,15 @@ _LEFT = "ExecutionStatus != 'ContinuedAsNew'"
 """Leaves out executions whose run goes on in another."""
 
 
+Name: TypeAlias = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
+"""What names something to Temporal; its database stops at a zero."""
+Sought = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00\\]*$")]
+"""What is looked for in Temporal's list. Its filter language, as SQLite gets it, has no backslash:
+one before a quote would end the value there."""
+Tag = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00\\\"']*$")]
+"""The same in a list of keywords, which SQLite looks through in yet another language."""
+
+
 class BadCursor(HitlError, ValueError):
     """A cursor is none that this list gave."""
 
@@ -43,7 +52,7 @@ class RunFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    pipeline: str | None = Field(default=None, max_length=1000)
+    pipeline: Sought | None = None
     """The name of the pipeline."""
     status: (
         Literal[
@@ -59,9 +68,9 @@ class RunFilter(BaseModel):
         | None
     ) = None
     """How it stands; `RUNNING` finds those that are paused or blocked too."""
-    session_id: str | None = Field(default=None, max_length=1000)
+    session_id: Tag | None = None
     """The session that it was started in."""
-    root_run_id: str | None = Field(default=None, max_length=1000)
+    root_run_id: Sought | None = None
     """The run at the top: finds it, and all child runs below it."""
 
     def query(self) -> str:
@@ -107,13 +116,13 @@ def _token(cursor: str | None) -> bytes | None:
     try:
         return None if cursor is None else base64.b64decode(cursor, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise BadCursor(f"{cursor[:80]!r} is no cursor of this list; leave it out") from None
+        raise BadCursor(f"{cursor!r:.80} is no cursor of this list; leave it out") from None
 
 
-def quoted(text: str) -> str:
+def quoted(text: Sought) -> str:
     """Return `text` as a value in Temporal's filter language.
 
-    Nothing in it is taken for a part of the filter; yet a backslash, a double quote, or a quote at either end
+    Nothing in it is taken for a part of the filter; yet a double quote, or a quote at either end,
     finds nothing, as Temporal does not read these back.
     """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + text.replace("'", "''") + "'"

@@ -81,11 +81,12 @@ class Problem(BaseModel):
     timed_out_at: datetime | None = None
     """When the deadline acted, where it did."""
     idempotency_key: str | None = None
-    """With which `Idempotency-Key` to send the same again, where nobody knows whether it counted."""
+    """The `Idempotency-Key` to send the same again with, where nobody knows whether it counted."""
 
     def response(self, headers: dict[str, str] | None = None) -> Response:
         """Return it as an answer."""
-        body = self.model_dump_json(exclude_defaults=True)
+        empty = {name for name, value in self if value in (None, [])}
+        body = self.model_dump_json(exclude=empty)
         return Response(body, self.status, headers, MEDIA_TYPE)
 
 

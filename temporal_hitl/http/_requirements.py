@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from temporal_hitl.client import OpenRequirement, RunRequirements
 from temporal_hitl.errors import AlreadyResolved, UnknownRequirement
-from temporal_hitl.http._pages import BadCursor
+from temporal_hitl.http._pages import BadCursor, Name
 from temporal_hitl.http._problems import ProblemRoute, documented, refused
 from temporal_hitl.http._runs import RunId
 from temporal_hitl.http._service import Here, Viewer
@@ -33,7 +33,7 @@ Kind = Literal[
     "tool_execution",
     "question",
 ]
-RequirementId = Annotated[str, Path(min_length=1, max_length=1000)]
+RequirementId = Annotated[Name, Path(min_length=1)]
 
 
 class RequirementPlace(BaseModel):
@@ -43,11 +43,11 @@ class RequirementPlace(BaseModel):
 
     kind: Kind | None = None
     """What is asked for."""
-    pipeline: str | None = Field(default=None, max_length=1000)
+    pipeline: Name | None = None
     """The pipeline whose run asks."""
-    run_id: str | None = Field(default=None, max_length=1000)
+    run_id: Name | None = None
     """The run that asks."""
-    root_run_id: str | None = Field(default=None, max_length=1000)
+    root_run_id: Name | None = None
     """The run at the top, whose child runs ask too."""
 
     def holds(self, row: OpenRequirement, now: datetime) -> bool:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from temporal_hitl._wire import read
 from temporal_hitl.errors import MalformedResolution, NoWorker, ResolutionError
 from temporal_hitl.http._access import Caller
+from temporal_hitl.http._pages import Name
 from temporal_hitl.http._problems import (
     FieldProblem,
     Problem,
@@ -45,7 +46,7 @@ _BESIDE = {"requirement_id", "decision_id"}
 
 
 def _body_of(resolution: type[Any]) -> type[Any]:
-    said = {
+    said: dict[str, Any] = {
         name: (field.rebuild_annotation(), field)
         for name, field in resolution.model_fields.items()
         if name not in _BESIDE
@@ -66,9 +67,9 @@ class Resolve(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    run_id: str = Field(min_length=1, max_length=1000)
+    run_id: Name = Field(min_length=1)
     """The run that asks."""
-    requirement_id: str = Field(min_length=1, max_length=1000)
+    requirement_id: Name = Field(min_length=1)
     """What it asks."""
     resolution: AnyBody
     """The answer."""
@@ -171,14 +172,15 @@ def _resolution(caller: Caller, requirement_id: str, body: Any, decision_id: str
 def _resolved(
     here: Service, run_id: str, sent: AnyResolution, answer: ResolutionRecord | Exception, key: str
 ) -> Resolved:
-    place = {"run_id": run_id, "requirement_id": sent.requirement_id}
+    became = Resolved(run_id=run_id, requirement_id=sent.requirement_id, status=200)
     if isinstance(answer, ResolutionRecord):
         here.snapshot.resolved(run_id, answer)
-        return Resolved(**place, status=200, record=answer)
-    problem = _problem(here, run_id, sent, answer, key)
-    if not isinstance(problem, Refused):
-        raise problem
-    return Resolved(**place, status=problem.problem.status, problem=problem.problem)
+        return became.model_copy(update={"record": answer})
+    error = _problem(here, run_id, sent, answer, key)
+    if not isinstance(error, Refused):
+        raise error
+    problem = error.problem
+    return became.model_copy(update={"status": problem.status, "problem": problem})
 
 
 def _problem(

@@ -12,7 +12,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporal_hitl._listing import RunRow, row_of
 from temporal_hitl._reach import Reach
 from temporal_hitl.client import TASK_QUEUE
-from temporal_hitl.http._pages import RunFilter, RunPage, page_of_runs
+from temporal_hitl.http._pages import Name, RunFilter, RunPage, page_of_runs
 from temporal_hitl.http._problems import FieldProblem, ProblemRoute, documented, refused
 from temporal_hitl.http._service import Here, IdempotencyKey, Operator, Service, Viewer, key_of
 from temporal_hitl.pipeline import Workflow
@@ -25,16 +25,16 @@ router = APIRouter(route_class=ProblemRoute, tags=["runs"])
 REQUEST_KEY = "hitl_request"
 """The memo field with the digest of the request that started a run under an Idempotency-Key."""
 
-RunId = Annotated[
-    str, Path(min_length=1, max_length=1000, description="The run: its Temporal workflow id.")
-]
+RunId = Annotated[Name, Path(min_length=1, description="The run: its Temporal workflow id.")]
 
 
 class Start(RunOptions):
     """What a run is started with."""
 
-    pipeline: str = Field(max_length=1000)
+    pipeline: Name
     """The name of the pipeline."""
+    session_id: Name | None = None
+    """Runs of one session are listed together."""
     input: JsonValue = None
     """What the first step is given."""
 

@@ -11,7 +11,7 @@ import time
 import uuid
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -64,8 +64,7 @@ class Order:
 
     rows: Sequence[OpenRequirement]
     keys: Sequence[SortKey]
-
-    of: Callable[[OpenRequirement], SortKey]
+    key: Callable[[OpenRequirement], SortKey]
 
     def after(self, key: SortKey | None) -> int:
         """Return where the rows after `key` begin."""
@@ -152,7 +151,7 @@ class Snapshot:
         """Return the version that `change` made."""
         return f"{self._epoch}-{change.number}"
 
-    async def changes(self, after: str) -> AsyncIterator[Change]:
+    async def changes(self, after: str) -> AsyncGenerator[Change]:
         """Yield every change after the version `after`, as it comes; raises `Lost`."""
         number = self._number_of(after)
         self._streams += 1
