@@ -1,0 +1,198 @@
+"""Changes of what waits, as server-sent events; and what many streams cost Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from httpx2 import AsyncClient
+from temporalio.client import (
+    Client,
+    Interceptor,
+    ListWorkflowsInput,
+    OutboundInterceptor,
+    WorkflowExecutionAsyncIterator,
+)
+from temporalio.testing import WorkflowEnvironment
+
+from temporal_hitl import Confirm, HitlClient, Step, StepInput, Workflow
+from temporal_hitl.http import _snapshot
+from tests.stage import WAIT, ended, paused, replays, serving, until
+from tests.web import Event, application, events, listening
+
+
+def work(step_input: StepInput) -> str:
+    return "worked"
+
+
+def asking(name: str) -> Workflow:
+    return Workflow(name, [Step("ask", work, requires_confirmation=True)])
+
+
+@asynccontextmanager
+async def stream(
+    http: AsyncClient, path: str = "/requirements/events", after: str | None = None, **wanted: Any
+) -> AsyncIterator[AsyncIterator[Event]]:
+    """Yield the events of a stream, which ends with the block."""
+    headers = {} if after is None else {"Last-Event-ID": after}
+    async with http.stream("GET", path, params=wanted, headers=headers) as response:
+        assert (200, "text/event-stream; charset=utf-8") == (
+            response.status_code,
+            response.headers["content-type"],
+        )
+        yield events(response)
+
+
+async def next_of(told: AsyncIterator[Event]) -> Event:
+    """Return the next event, which must come in time."""
+    return await asyncio.wait_for(anext(told), WAIT)
+
+
+async def test_what_opens_and_closes(env: WorkflowEnvironment) -> None:
+    """A stream tells what opens and closes, and only of what was asked for; one that comes back
+    with the last id that it saw misses nothing and sees nothing twice.
+    """
+    mine, other = asking("mine"), asking("other")
+    async with (
+        serving(env, mine, other) as client,
+        listening(application(client, mine, other)) as http,
+    ):
+        async with stream(http, pipeline="mine") as told:
+            ready = await next_of(told)
+            runs = [await client.start(each) for each in (other, mine)]
+            opened = await next_of(told)
+        await client.resolve(runs[0], Confirm(requirement_id="ask"))
+        await client.resolve(runs[1], Confirm(requirement_id="ask"))
+        for run in runs:
+            await ended(client, run)
+        async with stream(http, after=opened.id, pipeline="mine") as told:
+            again = await next_of(told)
+            closed = await next_of(told)
+        async with stream(http, after=ready.id, pipeline="mine") as told:
+            whole = [await next_of(told) for _ in range(3)]
+        await replays(client.handle(runs[1]), mine)
+
+    assert ("ready", {}) == (ready.name, ready.data)
+    assert ("opened", runs[1], "ask") == (opened.name, opened.data["run_id"], opened.data["id"])
+    assert ("ready", opened.id) == (again.name, again.id)
+    assert ("closed", opened.data) == (closed.name, closed.data)
+    assert [ready, opened, closed] == whole
+    assert 3 == len({ready.id, opened.id, closed.id})
+
+
+async def test_the_list_and_the_stream_meet(env: WorkflowEnvironment) -> None:
+    """The list names the version from which a stream goes on, so that nothing falls between; a
+    version that is not known is told to be lost.
+    """
+    mine = asking("meeting")
+    async with serving(env, mine) as client, listening(application(client, mine)) as http:
+        page = (await http.get("/requirements")).json()
+        run = await client.start(mine)
+        await paused(client, run)
+
+        async def is_listed() -> bool:
+            found = await http.get("/requirements", params={"run_id": run})
+            return bool(found.json()["items"])
+
+        await until(is_listed, every=0.1)
+        async with stream(http, after=page["version"], run_id=run) as told:
+            ready, opened = await next_of(told), await next_of(told)
+        lost = list[Event]()
+        for unknown in ("x", "00000000-1", f"{page['version']}9", "-", "a-b-c"):
+            async with stream(http, after=unknown, run_id=run) as told:
+                lost.append([await next_of(told), await next_of(told)][-1])
+        await client.cancel(run)
+        await ended(client, run)
+
+    assert (page["version"], "opened", run) == (ready.id, opened.name, opened.data["run_id"])
+    assert ["lost"] * 5 == [each.name for each in lost]
+
+
+async def test_own_answers_are_told_at_once(env: WorkflowEnvironment) -> None:
+    """An answer over HTTP is in every open stream before Temporal is asked again."""
+    mine = asking("at_once")
+    async with serving(env, mine) as client, listening(application(client, mine)) as http:
+        run = await client.start(mine)
+        await paused(client, run)
+        async with stream(http, run_id=run) as told:
+            await next_of(told)
+
+            async def is_listed() -> bool:
+                found = await http.get("/requirements", params={"run_id": run})
+                return bool(found.json()["items"])
+
+            await until(is_listed, every=0.1)
+            path = f"/runs/{run}/requirements/ask/resolution"
+            await http.post(path, json={"action": "confirm"})
+            before = asyncio.get_running_loop().time()
+            while (event := await next_of(told)).name != "closed":
+                pass
+            took = asyncio.get_running_loop().time() - before
+        await ended(client, run)
+
+    assert run == event.data["run_id"]
+    assert took < 0.5
+
+
+class Counting(Interceptor):
+    """Counts the calls that ask Temporal's visibility, and how long they took place."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        """Stand between a client and the server."""
+        at = self.at
+
+        class Counted(OutboundInterceptor):
+            def list_workflows(self, input: ListWorkflowsInput) -> WorkflowExecutionAsyncIterator:
+                at.append(asyncio.get_running_loop().time())
+                return super().list_workflows(input)
+
+        return Counted(next)
+
+
+@pytest.mark.parametrize("streams", [20, pytest.param(200, marks=pytest.mark.slow)])
+async def test_visibility_does_not_see_how_many_look(
+    env: WorkflowEnvironment, streams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many streams are open and lists are asked for, visibility is asked once a second at
+    most, and not at all once nobody looks.
+    """
+    monkeypatch.setattr(_snapshot, "LINGER", 0.5)
+    mine, counting = asking(f"many_{streams}"), Counting()
+    config = env.client.config()
+    config["interceptors"] = [*config["interceptors"], counting]
+    async with serving(env, mine) as client:
+        counted = HitlClient(Client(**config), task_queue=client.task_queue)
+        async with listening(application(counted, mine)) as http, AsyncExitStack() as open_streams:
+            opened = [
+                await open_streams.enter_async_context(stream(http, pipeline=mine.name))
+                for _ in range(streams)
+            ]
+            await asyncio.gather(*(next_of(each) for each in opened))
+            run = await client.start(mine)
+            told = await asyncio.gather(*(next_of(each) for each in opened))
+            await asyncio.gather(*(http.get("/requirements") for _ in range(streams)))
+            await client.resolve(run, Confirm(requirement_id="ask"))
+            gone = await asyncio.gather(*(next_of(each) for each in opened))
+            await asyncio.gather(*(http.get("/requirements/count") for _ in range(streams)))
+            await open_streams.aclose()
+            await ended(client, run)
+            await until(lambda: quiet(counting))
+
+    assert {("opened", run)} == {(each.name, each.data["run_id"]) for each in told}
+    assert {("closed", run)} == {(each.name, each.data["run_id"]) for each in gone}
+    gaps = [after - before for before, after in zip(counting.at, counting.at[1:], strict=False)]
+    assert gaps
+    assert all(gap >= 0.95 for gap in gaps)
+
+
+async def quiet(counting: Counting) -> bool:
+    """Return whether visibility is not asked any more."""
+    before = len(counting.at)
+    await asyncio.sleep(1.5)
+    return before == len(counting.at)
