@@ -33,6 +33,7 @@ def work(step_input: StepInput) -> str:
 
 
 ask = Workflow("ask", [Step("ask", work, requires_confirmation=True)])
+PROBLEM = "application/problem+json"
 READS = ["/pipelines", "/pipelines/ask", "/runs", "/requirements", "/requirements/count"]
 
 
@@ -44,7 +45,14 @@ async def test_tokens(env: WorkflowEnvironment) -> None:
     may = BearerTokens(kept)
     async with serving(env, ask) as client, web(client, ask, authenticator=may) as http:
         wrong = {"Authorization": "Basic YTpi"}
-        bad = [{}, wrong, bearer("nonsense"), bearer(kept[0].sha256), bearer(""), bearer("ü")]
+        bad: list[Any] = [
+            {},
+            wrong,
+            bearer("nonsense"),
+            bearer(kept[0].sha256),
+            bearer(""),
+            {"Authorization": b"Bearer \xfc"},
+        ]
         unknown = [await http.get(path, headers=each) for path in READS for each in bad]
         looked = [
             (await http.get(path, headers=bearer(secret[user]))).status_code
@@ -219,17 +227,27 @@ async def test_nonsense_is_the_callers(env: WorkflowEnvironment) -> None:
         await client.cancel(run)
         await ended(client, run)
 
-    wrong = {(each.request.url.path[:60], each.status_code, each.text[:200]) for each in told
-             if not 400 <= each.status_code < 500}  # fmt: skip
-    assert set() == wrong
-    assert {"application/problem+json"} == {each.headers["content-type"] for each in told}
+    wrong = [
+        (str(each.request.url)[:60], each.status_code, each.headers["content-type"], each.text[:99])
+        for each in told
+        if not 400 <= each.status_code < 500 or each.headers["content-type"] != PROBLEM
+    ]
+    assert [] == wrong
 
 
 def hostile_paths(run: str) -> list[str]:
     """Return what may stand in an address, and finds nothing."""
-    names = ["%00", "%FF", "%ED%A0%80", "x" * 5_000, "'; DROP", "%2e%2e", "%0A", "a%5Cb", "ü" * 900]
-    queries = ["limit=0", "limit=x", "limit=99999999999999999999", "cursor=%00", "cursor=ü", "x=1",
-               "sort=no", "kind=no", "run_id=%00", "overdue=perhaps", "limit=1&limit=z"]  # fmt: skip
+    names = ["%00", "%FF", "%ED%A0%80", "x" * 5_000, "'; DROP", "a%5Cb", "ü" * 900]
+    queries = [
+        "limit=0",
+        "limit=x",
+        f"limit={'9' * 20}",
+        "cursor=%00",
+        "cursor=ü",
+        "x=1",
+        "sort=no",
+    ]
+    queries += ["kind=no", "run_id=%00", "overdue=perhaps", "limit=1&limit=z"]
     return [
         *(f"/runs/{name}" for name in names),
         *(f"/runs/{name}/requirements" for name in names),
@@ -261,12 +279,10 @@ async def test_no_temporal(caplog: pytest.LogCaptureFixture) -> None:
         )  # fmt: skip
         pipelines = await http.get("/pipelines")
 
-    *others, many = told
     assert {(503, "application/problem+json")} == {
-        (each.status_code, each.headers["content-type"]) for each in others
+        (each.status_code, each.headers["content-type"]) for each in told
     }
-    assert all(int(each.headers["retry-after"]) > 0 for each in others)
-    assert (200, [503]) == (many.status_code, [each["status"] for each in many.json()])
+    assert all(int(each.headers["retry-after"]) > 0 for each in told)
     assert 200 == pipelines.status_code
 
 

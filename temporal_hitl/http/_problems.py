@@ -45,7 +45,11 @@ LATER = 5
 """Seconds after which a caller may try again, where Temporal or a worker is not there."""
 BUSY = 1
 """The same, where Temporal says that it is called too often."""
+BODY = 4_000_000
+"""Bytes that a request may have: what Temporal takes in one message."""
 
+_NO_SERVER = "Failed client connect"
+"""How the SDK begins to say that a client which connects on first use could not."""
 _BUSY = {RPCStatusCode.RESOURCE_EXHAUSTED}
 _FAULT = {RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE}
 _NAMED = re.compile(r"([\w.\[\]~-]+): (.+)", re.DOTALL)
@@ -153,6 +157,8 @@ def _of_run(error: Exception) -> Refused | None:
             return _later(str(error), kind=name)
         case TimeoutError():
             return _later("Temporal did not answer in time")
+        case RuntimeError() if str(error).startswith(_NO_SERVER):
+            return _later(str(error))
         case _:
             return None
 
@@ -209,6 +215,17 @@ def _invalid(error: RequestValidationError) -> Problem:
 
 
 class _Strict(Request):
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            parts, size = list[bytes](), 0
+            async for part in self.stream():
+                parts.append(part)
+                size += len(part)
+                if size > BODY:
+                    raise HTTPException(413, f"the body has more than {BODY:,} bytes")
+            self._body = b"".join(parts)
+        return self._body
+
     async def json(self) -> Any:
         # Python's own parser takes what no other does, and what cannot be handed on: NaN, halves of
         # characters, nesting without end.

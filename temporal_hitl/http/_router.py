@@ -16,16 +16,12 @@ from temporal_hitl.primitives import Definition
 
 __all__ = ["hitl_router"]
 
-BODY = 4_000_000
-"""Bytes that a request may have: what Temporal takes in one message."""
-
 
 def hitl_router(
     client: HitlClient | Client,
     workflows: Iterable[Definition] = (),
     *,
     authenticator: Authenticator | None = None,
-    max_body_size: int = BODY,
 ) -> APIRouter:
     """Return the HTTP API over the runs of the client's namespace.
 
@@ -37,9 +33,7 @@ def hitl_router(
     service = service_of(hitl, workflows, authenticator or LoopbackOnly())
     scheme = service.authenticator.scheme
     dependencies = [Depends(entrance(service)), *([Depends(scheme)] if scheme else [])]
-    router = APIRouter(
-        route_class=ProblemRoute, dependencies=dependencies, max_body_size=max_body_size
-    )
+    router = APIRouter(route_class=ProblemRoute, dependencies=dependencies)
     # What matches any path below a run comes last.
     for each in (_pipelines, _runs, _requirements, _resolutions, _events):
         router.include_router(each.router)
