@@ -206,7 +206,7 @@ class Interpreter:
             # Only the last iteration that gave something is kept.
             outputs = latest or stand.outputs
             try:
-                verdict = await self._after_iteration(node, inside, latest)
+                verdict = await self._after_iteration(node, inside, latest, one_result(outputs))
             except StepFailed as failed:
                 failure = self._functions.go_on(node, scope, "Loop", failed)
                 return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
@@ -220,9 +220,12 @@ class Interpreter:
             stand.feedback = verdict.feedback if verdict else None
 
     async def _after_iteration(
-        self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]
+        self, node: LoopPlan, scope: Scope, outputs: list[StepOutput], kept: Any
     ) -> Verdict | None:
-        """Return whether the loop ends, or None where it goes on and nobody was asked."""
+        """Return whether the loop ends, or None where it goes on and nobody was asked.
+
+        `kept` is the content that it would end with.
+        """
         reviewed = node.review.requires_iteration_review
         if any(each.stop for each in outputs):
             return Kept()
@@ -231,7 +234,7 @@ class Interpreter:
         if await self._loop_ends(node, scope, outputs):
             return Kept()
         if reviewed:
-            return await self._reviews.iteration(node, scope, one_result(outputs))
+            return await self._reviews.iteration(node, scope, kept)
         return None
 
     async def _loop_ends(self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]) -> bool:

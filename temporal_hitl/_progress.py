@@ -6,7 +6,7 @@ walk that starts from this takes what is done as done, and asks nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -208,9 +208,20 @@ class Progress(_Kept):
 
     def inner(self) -> list[StepOutput]:
         """Return what was produced inside nodes that have not ended, in order."""
-        done = [output for path, output in self.done.items() if "." in path]
-        reviewed = [each.output for each in self.tries.values()]
-        return [output for output in (*done, *reviewed) if output is not None]
+        reviewed = {path: each.output for path, each in self.tries.items() if each.output}
+        # What a reviewed output is made of stands in it.
+        done = [
+            output
+            for path, output in self.done.items()
+            if "." in path and not any(above in reviewed for above in _above(path))
+        ]
+        return [output for output in (*done, *reviewed.values()) if output is not None]
+
+
+def _above(path: str) -> Iterator[str]:
+    while "." in path:
+        path = path.rpartition(".")[0]
+        yield path
 
 
 def _size_of(output: StepOutput | None) -> int:
