@@ -84,7 +84,8 @@ def tick() -> None:
     pass
 
 
-ALL: dict[str, Any] = {"requires_confirmation": True, "on_error": "pause", "max_retries": 0}
+ASKS: dict[str, Any] = {"requires_confirmation": True, "on_error": "pause"}
+ALL: dict[str, Any] = {**ASKS, "max_retries": 0}
 REVIEW: dict[str, Any] = {"requires_output_review": judge, "on_reject": "retry"}
 FORM: dict[str, Any] = {"requires_user_input": True, "user_input_schema": [{"name": "key"}]}
 ITERATIONS: dict[str, Any] = {"requires_iteration_review": True, "on_reject": "retry"}
@@ -96,7 +97,7 @@ def step() -> Step:
 
 def nested() -> Step:
     child = Workflow("child", [Step("work", work, on_error="fail", max_retries=0)])
-    return Step("sub", workflow=child, **ALL, **REVIEW, **FORM)
+    return Step("sub", workflow=child, **ASKS, **REVIEW, **FORM)
 
 
 def choices() -> list[Node]:
@@ -185,6 +186,13 @@ SCENES = {
 }
 
 
+def wide_but(*kept: str) -> pytest.MarkDecorator:
+    """Return each scene as a parameter, those that are not `kept` for `make test-all` alone."""
+    slow = pytest.mark.slow
+    keys = [each if each in kept else pytest.param(each, marks=slow) for each in SCENES]
+    return pytest.mark.parametrize("key", keys)
+
+
 async def test_in_order(env: WorkflowEnvironment) -> None:
     """Confirmation, form or route, error, review: one after the other, under numbered ids, and what
     a person said before reaches every execution after.
@@ -227,7 +235,7 @@ async def renewed(client: HitlClient, run: str) -> None:
     await until(goes_on)
 
 
-@pytest.mark.parametrize("key", SCENES)
+@wide_but("a_step", "a_selector", "a_loop")
 async def test_continued_while_it_waits(short: WorkflowEnvironment, key: str) -> None:
     """A run that continues as new at each question asks each once and runs nothing twice."""
     scene = SCENES[key]
@@ -253,7 +261,7 @@ async def test_continued_while_it_waits(short: WorkflowEnvironment, key: str) ->
     assert [each.id for each in asked] == [each.requirement_id for each in output.resolutions]
 
 
-@pytest.mark.parametrize("key", SCENES)
+@wide_but("a_pipeline", "a_router", "skipped")
 async def test_continued_anywhere(short: WorkflowEnvironment, key: str) -> None:
     """Wherever between two questions a run continues as new, it asks and runs the same."""
     scene, ticks = SCENES[key], range(4, 7)
