@@ -101,7 +101,8 @@ class Step:
         self.review = review_of(where, options, supports=FORM | OUTPUT | FAILURE, marks=marks)
         if skip_on_failure and self.review.on_error is OnError.pause:
             raise DefinitionError(
-                f"{where}: skip_on_failure=True and on_error='pause' contradict each other; keep one"
+                f"{where}: skip_on_failure=True and on_error='pause' contradict each other; keep"
+                " one"
             )
         self.on_error = OnError.skip if skip_on_failure else self.review.on_error
         of_activities = activity_options(options)
