@@ -134,7 +134,9 @@ async def test_rejected(env: WorkflowEnvironment, make: Any) -> None:
 
 
 async def test_made_again(env: WorkflowEnvironment) -> None:
-    """`retry` executes the step again with what was rejected and the feedback, if there is one."""
+    """`retry` executes the step again with what was rejected and the feedback, if there is one;
+    before there is an output there is nothing to do again.
+    """
     twice = [reject("shorter"), Reject, reject("funnier"), Confirm]
     runs = await played(
         env,
@@ -143,6 +145,7 @@ async def test_made_again(env: WorkflowEnvironment) -> None:
             "silent": Case(around(step(**RETRY)), [Reject, Confirm]),
             "rounds": Case(around(step(**RETRY)), twice),
             "edited": Case(around(step(**RETRY)), [reject("shorter"), edit("mine")]),
+            "not_begun": Case(around(step(**RETRY, requires_confirmation=True)), [Reject]),
         },
     )
 
@@ -151,6 +154,7 @@ async def test_made_again(env: WorkflowEnvironment) -> None:
         "silent": ["draft, again"],
         "rounds": ["draft, shorter, again, funnier"],
         "edited": ["mine"],
+        "not_begun": ["before"],
     } == {key: run.results["after"] for key, run in runs.items()}
     rounds = runs["rounds"]
     assert ["draft", "draft~2", "draft~3", "draft~4"] == rounds.ids
