@@ -1,0 +1,205 @@
+"""The events of one run, in order, over all of its executions: from the beginning, or from now on.
+
+Follows a run's history to know when it may have told something new, and then asks its journal.
+Knows nothing of child runs, or of when a caller has seen enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
+from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_hitl._reach import Reach
+from temporal_hitl.errors import NoWorker, RunError
+from temporal_hitl.requirements import digest_of
+from temporal_hitl.run import WorkflowRunOutput
+from temporal_hitl.stream_events import AnyStreamEvent
+
+PAUSES = 0.1, 5.0
+"""Seconds after which a journal is asked again that nobody answered for: at first, doubling, and at
+most."""
+
+_EVENT: TypeAdapter[AnyStreamEvent] = TypeAdapter(AnyStreamEvent)
+_BUSY = {
+    RPCStatusCode.RESOURCE_EXHAUSTED,  # "consistent query buffer is full"
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.UNKNOWN,
+}
+_TELLING = EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED
+"""A query that is made before a workflow task has ended is answered together with it."""
+
+
+class Chronicle:
+    """The events of the run whose first execution is `first`, or of the one that has its id now.
+
+    `child_started` is told the id and the first execution of each child run, as history has it.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        run_id: str,
+        child_started: Callable[[str, str], None],
+        *,
+        first: str | None = None,
+    ) -> None:
+        self._client = client
+        self._reach = Reach(client)
+        self._run_id = run_id
+        self._child_started = child_started
+        self._first = first
+        self._read: dict[str, int] = {}
+        """How far each execution's journal has been read."""
+        self._through: set[str] = set()
+        """The executions that are read to their end."""
+        self._lengths: dict[str, int] = {}
+        self._told: set[str] = set()
+        self._joined: str | None = None
+        self._since: datetime | None = None
+        self._new = asyncio.Event()
+        self._over = False
+        self._heard = False
+        self.is_torn = False
+        """Whether retention has deleted the run's beginning; known once events are read."""
+
+    async def join(self) -> None:
+        """Leave out all that has been told until now."""
+        execution = (await self._reach.describe(self._run_id)).run_id
+        last = await self._ask(execution, -1)
+        self._joined = execution
+        self._read[execution] = last["total"]
+        if last["events"]:
+            self._since = _EVENT.validate_python(last["events"][0], extra="ignore").created_at
+
+    def finish(self) -> None:
+        """Tell what there is now, and no more."""
+        self._over = True
+        self._new.set()
+
+    async def events(self) -> AsyncGenerator[AnyStreamEvent]:
+        """Yield the events until the run has ended, or `finish` was called."""
+        while fresh := await self._fresh():
+            for execution in fresh:
+                async for event in self._of(execution):
+                    yield event
+                self._through.add(execution)
+
+    async def end(self) -> WorkflowRunOutput | None:
+        """Return how the run has ended, if it has, and nobody has taken its id since."""
+        if (await self._reach.describe(self._run_id)).run_id not in self._through:
+            return None
+        output = await self._reach.whole(await self._reach.state(self._run_id))
+        return output if output.has_ended else None
+
+    # Executions
+
+    async def _fresh(self) -> list[str]:
+        """Return the executions that are to be read next, in order."""
+        described = await self._reach.describe(self._run_id)
+        first = described.raw_description.workflow_execution_info.first_run_id
+        self._first = self._first or first
+        if first != self._first:  # Another run has its id now.
+            return [] if self._first in self._through else [self._first]
+        self._lengths[described.run_id] = described.history_length
+        # Backwards: an execution that was reset is none of those that led to the latest.
+        execution, found = described.run_id, list[str]()
+        while execution and execution not in self._through:
+            started = await self._started(execution)
+            if started is None:
+                self.is_torn = True
+                break
+            found.insert(0, execution)
+            if execution == self._joined:
+                break
+            execution = started.continued_execution_run_id
+        return found
+
+    async def _started(self, execution: str) -> WorkflowExecutionStartedEventAttributes | None:
+        handle = self._client.get_workflow_handle(self._run_id, run_id=execution)
+        try:
+            async for event in handle.fetch_history_events(page_size=1):
+                return event.workflow_execution_started_event_attributes
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+        return None
+
+    async def _of(self, execution: str) -> AsyncIterator[AnyStreamEvent]:
+        following = asyncio.create_task(self._follow(execution))
+        try:
+            last = False
+            while not last:
+                await self._new.wait()
+                if not self._over:
+                    self._new.clear()
+                last = self._over or following.done()
+                async for event in self._untold(execution):
+                    yield event
+            if following.done():
+                following.result()
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _follow(self, execution: str) -> None:
+        handle = self._client.get_workflow_handle(self._run_id, run_id=execution)
+        now = self._lengths.get(execution)
+        try:
+            async for event in handle.fetch_history_events(wait_new_event=True):
+                if event.HasField("child_workflow_execution_started_event_attributes"):
+                    child = event.child_workflow_execution_started_event_attributes
+                    of = child.workflow_execution
+                    self._child_started(of.workflow_id, of.run_id)
+                if now is None or event.event_id < now:
+                    continue
+                if event.event_type == _TELLING or event.event_id == now:
+                    self._new.set()
+        finally:
+            self._new.set()
+
+    # Journals
+
+    async def _untold(self, execution: str) -> AsyncIterator[AnyStreamEvent]:
+        more = True
+        while more:
+            told = await self._ask(execution, self._read.get(execution, 0))
+            for index, data in enumerate(told["events"], told["after"]):
+                self._read[execution] = index + 1
+                event = self._read_in(index, data)
+                if event is not None:
+                    yield event
+            more = self._read.get(execution, 0) < told["total"]
+
+    def _read_in(self, index: int, data: dict[str, Any]) -> AnyStreamEvent | None:
+        # An execution that goes on from a reset tells again what it shares with the earlier one.
+        digest = digest_of([index, data])
+        event = _EVENT.validate_python(data, extra="ignore")
+        earlier = self._since is not None and event.created_at <= self._since
+        if earlier or digest in self._told:
+            return None
+        self._told.add(digest)
+        return event
+
+    async def _ask(self, execution: str, after: int) -> dict[str, Any]:
+        pause, longest = PAUSES
+        while True:
+            try:
+                told = await self._reach.query(self._run_id, "journal", after, execution=execution)
+            except (NoWorker, RPCError) as error:
+                if not self._heard or (isinstance(error, RPCError) and error.status not in _BUSY):
+                    raise
+            except WorkflowQueryFailedError as error:
+                raise RunError(f"run {self._run_id!r} tells no events: {error}") from error
+            else:
+                self._heard = True
+                return told
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
