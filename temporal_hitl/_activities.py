@@ -192,9 +192,16 @@ def _offered(
 def _arguments(
     function: Executor, call: ActivityCall, offered: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    given: list[Any] = [call.outputs] if call.role == "end_condition" else [call.step_input]
-    if call.role == "should_continue":
-        given.append(call.step_input.iteration)
+    given: list[Any] = [call.step_input]
+    match call.role:
+        case "end_condition":
+            given = [call.outputs]
+        case "output_review":
+            given = call.outputs[:1]
+        case "should_continue":
+            given.append(call.step_input.iteration)
+        case _:
+            pass
     args: list[Any] = []
     named: dict[str, Any] = {}
     for each in inspect.signature(function).parameters.values():

@@ -18,6 +18,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from temporal_hitl._calls import ActivityCall, ActivityResult, activity_id_of
 from temporal_hitl._sizes import MESSAGE, size_of
 from temporal_hitl.plan import LIVENESS, Call, Retry
+from temporal_hitl.run import StepOutput
 
 NO_SUCH_ACTIVITY = "NotFoundError"
 """The bare error type that the SDK fails an activity with whose type it has not registered."""
@@ -33,11 +34,22 @@ BLOCKED_PAUSES = timedelta(seconds=10), timedelta(minutes=10)
 
 
 class StepFailed(Exception):
-    """An activity failed for good: `kind` is the exception's qualified name."""
+    """An activity failed for good: `kind` is the exception's qualified name.
 
-    def __init__(self, path: str, kind: str, message: str, attempts: int | None = None) -> None:
+    `output` is what its executor returned, where it did not raise.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        kind: str,
+        message: str,
+        attempts: int | None = None,
+        output: StepOutput | None = None,
+    ) -> None:
         super().__init__(f"{path}: {message}")
         self.path, self.kind, self.message, self.attempts = path, kind, message, attempts
+        self.output = output
 
 
 class Message:

@@ -14,7 +14,9 @@ from temporal_hitl._wire import read
 from temporal_hitl.plan import Plan
 from temporal_hitl.run import StepInput, StepOutput
 
-Role = Literal["executor", "evaluator", "selector", "end_condition", "should_continue"]
+Role = Literal[
+    "executor", "evaluator", "selector", "end_condition", "should_continue", "output_review"
+]
 
 
 class _Crossing(BaseModel):
@@ -43,7 +45,7 @@ class ActivityCall(_Crossing):
     session_id: str = ""
     user_id: str | None = None
     outputs: list[StepOutput] = []
-    """For an `end_condition`: the iteration's outputs."""
+    """For an `end_condition`: the iteration's outputs; for an `output_review`: the one output."""
 
 
 class PlanFound(_Crossing):

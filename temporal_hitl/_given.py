@@ -23,7 +23,9 @@ class Given:
         self, scope: Scope, options: RunOptions, outputs: Sequence[StepOutput], sizes: Sizes
     ) -> None:
         self._scope = scope
-        self._options = options
+        self._additional_data = options.additional_data
+        if scope.said:
+            self._additional_data = {**options.additional_data, **scope.said}
         self._state = scope.state.values
         self._outputs = outputs
         # What a step most likely reads comes first, and so travels if it is small.
@@ -31,7 +33,7 @@ class Given:
             "previous_step_content": sizes.of(scope.previous),
             "session_state": scope.state.whole_size,
             "input": sizes.of(scope.input),
-            "additional_data": sizes.of(options.additional_data),
+            "additional_data": sizes.of(self._additional_data),
             "outputs": sum(each.encoded_size for each in outputs),
         }
         room, self._left_out = INLINE, list[str]()
@@ -52,7 +54,7 @@ class Given:
             case "input":
                 return self._scope.input
             case "additional_data":
-                return self._options.additional_data
+                return self._additional_data
             case _:
                 return [each.model_dump(mode="json") for each in self._outputs]
 

@@ -8,7 +8,7 @@ gate.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +16,16 @@ from temporalio import workflow
 
 from temporal_hitl._budget import Budget
 from temporal_hitl._caller import Caller, StepFailed
-from temporal_hitl._calls import ActivityResult, Role, activity_id_of
+from temporal_hitl._calls import Role
 from temporal_hitl._child_end import changes
 from temporal_hitl._children import Children
+from temporal_hitl._functions import Failing, Functions
 from temporal_hitl._given import Given
-from temporal_hitl._progress import LoopProgress, Progress
-from temporal_hitl._reviews import Reviews, Start
-from temporal_hitl._scope import Scope, State, container_output
-from temporal_hitl._sizes import Sizes, size_of
-from temporal_hitl.events import AnyEvent, NodeFailed, SourceChanged, StateConflict
+from temporal_hitl._progress import REVIEW, LoopProgress, Progress, said_of
+from temporal_hitl._reviews import Dropped, Kept, Reviews, Start, Verdict
+from temporal_hitl._scope import Scope, State, container_output, edited
+from temporal_hitl._sizes import size_of
+from temporal_hitl.events import AnyEvent, StateConflict
 from temporal_hitl.plan import (
     AnyPlan,
     Call,
@@ -37,7 +38,6 @@ from temporal_hitl.plan import (
     StepPlan,
     StepsPlan,
 )
-from temporal_hitl.review import OnError
 from temporal_hitl.run import RunOptions, StepOutput, one_result
 from temporal_hitl.workflow import Gate
 
@@ -60,16 +60,16 @@ class Interpreter:
         events: list[AnyEvent],
     ) -> None:
         self._gate = gate
-        self._caller = caller
         self._children = children
         self._budget = budget
         self._options = options
         self._session_id = options.session_id or workflow.info().workflow_id
         self._progress = progress
         self._events = events
-        self._given: dict[str, Given] = {}
-        self._sizes = Sizes()
         self._reviews = Reviews(gate, progress, self._happened)
+        self._functions = Functions(
+            caller, budget, options, self._session_id, progress, self._reviews, self._happened
+        )
 
     async def walk(
         self, plan: Plan, run_input: Any, state: State, results: list[StepOutput]
@@ -84,7 +84,7 @@ class Interpreter:
 
     def given(self, activity_id: str) -> Given:
         """Return what a call on its way may see."""
-        return self._given[activity_id]
+        return self._functions.given(activity_id)
 
     # One method per node kind. Each returns the node's output, or None where it was left out.
 
@@ -128,30 +128,42 @@ class Interpreter:
         return results
 
     async def _step(self, node: StepPlan, scope: Scope) -> StepOutput | None:
+        if node.review.requires_user_input:
+            values = await self._reviews.form(node, scope)
+            if values is None:
+                return None
+            scope = scope.told(user_input=values)
+        return await self._reviewed(node, scope, lambda scope: self._executed(node, scope))
+
+    async def _executed(self, node: StepPlan, scope: Scope) -> StepOutput:
+        kind = "Workflow" if isinstance(node.call, Child) else "Step"
+        try:
+            return await self._functions.tried(node, scope, lambda: self._execution(node, scope))
+        except StepFailed as failed:
+            return self._functions.go_on(node, scope, kind, failed)
+
+    async def _execution(self, node: StepPlan, scope: Scope) -> StepOutput:
         if isinstance(node.call, Child):
             return await self._child(node.call, node, scope)
-        try:
-            result = await self._call("executor", node.call, node, scope)
-        except StepFailed as failed:
-            return self._go_on(node, scope, "Step", failed)
-        output = result.output
-        if output is not None and not output.success:
+        output = (await self._functions.call("executor", node.call, node, scope)).output
+        assert output is not None, "an executor's result has one"
+        if not output.success:
             error = output.error or "the executor returned success=False"
-            self._go_on(node, scope, "Step", StepFailed(scope.path, RETURNED, error))
+            raise StepFailed(scope.path, RETURNED, error, output=output)
         return output
 
     async def _child(self, child: Child, node: StepPlan, scope: Scope) -> StepOutput:
         given = scope.input if scope.previous is None else scope.previous
-        options = self._options.model_copy(
-            update={"session_state": scope.state.values, "session_id": self._session_id}
-        )
-        try:
-            self._budget.allow(scope.path)
-            ended = await self._children.run(scope.path, child, given, options)
-            changed, removed = changes(scope.state.values, ended.session_state)
-            self._budget.allow(scope.path, size_of(ended.content) + size_of(changed))
-        except StepFailed as failed:
-            return self._go_on(node, scope, "Workflow", failed)
+        told = {
+            "session_state": scope.state.values,
+            "session_id": self._session_id,
+            "additional_data": {**self._options.additional_data, **scope.said},
+        }
+        self._budget.allow(scope.path)
+        options = self._options.model_copy(update=told)
+        ended = await self._children.run(scope.path, child, given, options)
+        changed, removed = changes(scope.state.values, ended.session_state)
+        self._budget.allow(scope.path, size_of(ended.content) + size_of(changed))
         scope.state.apply(changed, removed)
         return StepOutput(
             step_name=node.name, path=scope.path, step_type="Workflow", content=ended.content
@@ -176,123 +188,142 @@ class Interpreter:
     ) -> StepOutput | None:
         evaluator = False if start is Start.otherwise else node.evaluator
         try:
-            yes = await self._chosen("evaluator", evaluator, node, scope)
+            yes = (
+                evaluator
+                if isinstance(evaluator, bool)
+                else await self._said(node, scope, "evaluator", evaluator)
+            )
         except StepFailed as failed:
-            return self._go_on(node, scope, "Condition", failed)
+            return self._functions.go_on(node, scope, "Condition", failed)
         branch = node.children if yes else node.else_children
         return container_output(node, scope, "Condition", await self._walk_all(branch, scope))
 
     async def _loop(self, node: LoopPlan, scope: Scope) -> StepOutput | None:
         stand = self._progress.loops.setdefault(scope.path, LoopProgress())
         while True:
-            inside = replace(
-                scope, path=f"{scope.path}.{stand.iteration}", iteration=stand.iteration
-            )
-            if node.forward_iteration_output and stand.iteration > 1:
-                forwarded = one_result(stand.outputs)
-                inside = replace(inside, input=forwarded, previous=forwarded)
+            inside = _iteration(node, scope, stand)
             latest = await self._walk_all(node.children, inside)
             # Only the last iteration that gave something is kept.
             outputs = latest or stand.outputs
             try:
-                if await self._loop_ends(node, inside, latest):
-                    return container_output(node, scope, "Loop", outputs)
+                verdict = await self._after_iteration(node, inside, latest)
             except StepFailed as failed:
-                failure = self._go_on(node, scope, "Loop", failed)
+                failure = self._functions.go_on(node, scope, "Loop", failed)
                 return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
+            if isinstance(verdict, Kept | Dropped):
+                return _decided(verdict, container_output(node, scope, "Loop", outputs))
             self._progress.fold(scope.path)
             stand.iteration, stand.outputs = stand.iteration + 1, outputs
+            stand.rejected = verdict is not None
+            stand.feedback = verdict.feedback if verdict else None
+
+    async def _after_iteration(
+        self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]
+    ) -> Verdict | None:
+        """Return whether the loop ends, or None where it goes on and nobody was asked."""
+        reviewed = node.review.requires_iteration_review
+        if any(each.stop for each in outputs):
+            return Kept()
+        if scope.iteration == node.max_iterations and not reviewed:
+            return Kept()
+        if await self._loop_ends(node, scope, outputs):
+            return Kept()
+        if reviewed:
+            return await self._reviews.iteration(node, scope, one_result(outputs))
+        return None
 
     async def _loop_ends(self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]) -> bool:
-        if scope.iteration == node.max_iterations or any(each.stop for each in outputs):
-            return True
         for output in outputs:
             scope = scope.after(output)
         if node.end_condition is not None:
-            call = self._call("end_condition", node.end_condition, node, scope, outputs)
-            return bool((await call).value)
+            return await self._said(node, scope, "end_condition", node.end_condition, outputs)
         if node.should_continue is not None:
-            return not (
-                await self._call("should_continue", node.should_continue, node, scope)
-            ).value
+            return not await self._said(node, scope, "should_continue", node.should_continue)
         return False
 
     async def _router(self, node: RouterPlan, scope: Scope) -> StepOutput | None:
+        return await self._reviewed(node, scope, lambda scope: self._routed(node, scope))
+
+    async def _routed(self, node: RouterPlan, scope: Scope) -> StepOutput | None:
         try:
-            names = await self._chosen("selector", node.selector, node, scope)
-            chosen = _choose(node, scope, names)
+            names = await self._route(node, scope)
         except StepFailed as failed:
-            return self._go_on(node, scope, "Router", failed)
+            return self._functions.go_on(node, scope, "Router", failed)
+        if names is None:
+            return None
+        chosen = _choose(node, scope, names)
         return container_output(node, scope, "Router", await self._walk_all(chosen, scope))
 
-    # Activities and their failures
-
-    async def _chosen(self, role: Role, by: bool | Call, node: AnyPlan, scope: Scope) -> Any:
-        if isinstance(by, bool):
-            return by
+    async def _route(self, node: RouterPlan, scope: Scope) -> list[str] | None:
         chosen = self._progress.chosen
+        is_known, selector = scope.path in chosen, node.selector
+        if not is_known and (selector is None or self._progress.tried(scope.path).rejected):
+            names = await self._reviews.route(node, scope)
+            if names is None:
+                return None
+            if names or selector is None:
+                chosen[scope.path] = names
+        if selector is None:
+            return chosen[scope.path]
+        return await self._said(node, scope, "selector", selector)
+
+    # What is chosen, and what is reviewed
+
+    async def _said(
+        self,
+        node: Failing,
+        scope: Scope,
+        role: Role,
+        by: Call,
+        outputs: Sequence[StepOutput] = (),
+    ) -> Any:
+        """Return what a function says of this node; asked once."""
+        chosen = self._progress.chosen
+
+        async def ask() -> Any:
+            value = (await self._functions.call(role, by, node, scope, outputs)).value
+            if isinstance(node, RouterPlan):
+                _choose(node, scope, value)
+            return value
+
         if scope.path not in chosen:
-            chosen[scope.path] = (await self._call(role, by, node, scope)).value
+            chosen[scope.path] = await self._functions.tried(node, scope, ask)
         return chosen[scope.path]
 
-    async def _call(
+    async def _reviewed(
         self,
-        role: Role,
-        call: Call,
-        node: AnyPlan,
+        node: StepPlan | RouterPlan,
         scope: Scope,
-        outputs: Sequence[StepOutput] = (),
-    ) -> ActivityResult:
-        self._budget.allow(scope.path)
-        given = Given(scope, self._options, outputs, self._sizes)
-        asked = given.call(role, node, self._session_id, self._options.user_id)
-        key = activity_id_of(asked)
-        self._given[key] = given
+        make: Callable[[Scope], Awaitable[StepOutput | None]],
+    ) -> StepOutput | None:
+        """Return what `make` produces once it counts, or None where a person drops it."""
+        while True:
+            tried = self._progress.tried(scope.path)
+            output = tried.output or await make(scope.told(**tried.said()))
+            if output is None or not await self._is_reviewed(node, scope, output):
+                return output
+            verdict = await self._reviews.output(node, scope, output)
+            if isinstance(verdict, Kept | Dropped):
+                return _decided(verdict, output)
+            self._progress.reject(scope.path, verdict.feedback)
+
+    async def _is_reviewed(
+        self, node: StepPlan | RouterPlan, scope: Scope, output: StepOutput
+    ) -> bool:
+        wanted = node.review.output_review
+        if wanted is False or self._progress.tried(scope.path).given_up:
+            return False
+        # Before anything else: it is not made twice, even where the predicate is blocked for days.
+        self._progress.keep(scope.path, output=output)
+        if wanted is True or f"{scope.path}.{REVIEW}" in self._progress.asked:
+            return True
         try:
-            result = await self._caller.call(call, asked)
-        finally:
-            del self._given[key]
-        self._check_source(call, result, scope)
-        self._budget.allow(scope.path, _size_of(result))
-        scope.state.apply(result.state_changes, result.state_removed)
-        return result
-
-    def _check_source(self, call: Call, result: ActivityResult, scope: Scope) -> None:
-        if result.digest == call.digest:
-            return
-        changed = SourceChanged(
-            at=workflow.now(),
-            path=scope.path,
-            executor=result.function,
-            planned=call.digest,
-            executed=result.digest,
-        )
-        self._happened(changed)
-
-    def _go_on(
-        self,
-        node: StepPlan | ConditionPlan | LoopPlan | RouterPlan,
-        scope: Scope,
-        kind: str,
-        failed: StepFailed,
-    ) -> StepOutput:
-        if node.on_error is OnError.fail:
-            raise failed
-        happened = NodeFailed(
-            at=workflow.now(),
-            path=failed.path,
-            error_type=failed.kind,
-            error_message=failed.message,
-            attempts=failed.attempts,
-        )
-        self._happened(happened)
-        return StepOutput(
-            step_name=node.name,
-            path=scope.path,
-            step_type=kind,
-            success=False,
-            error=f"{failed.kind}: {failed.message}",
-        )
+            told = await self._functions.call("output_review", wanted, node, scope, [output])
+        except StepFailed as failed:
+            # An output that nobody could judge is not one that everybody approves.
+            self._functions.note(failed)
+            return True
+        return bool(told.value)
 
     def _happened(self, event: AnyEvent) -> None:
         self._events.append(event)
@@ -313,9 +344,19 @@ async def _together(tasks: list[asyncio.Task[StepOutput | None]]) -> list[StepOu
         raise
 
 
-def _size_of(result: ActivityResult) -> int:
-    output = 0 if result.output is None else result.output.encoded_size
-    return output + size_of(result.state_changes)
+def _iteration(node: LoopPlan, scope: Scope, stand: LoopProgress) -> Scope:
+    path = f"{scope.path}.{stand.iteration}"
+    inside = replace(scope, path=path, iteration=stand.iteration)
+    before = one_result(stand.outputs)
+    if node.forward_iteration_output and stand.iteration > 1:
+        inside = replace(inside, input=before, previous=before)
+    return inside.told(**said_of(stand.feedback, before)) if stand.rejected else inside
+
+
+def _decided(verdict: Kept | Dropped, output: StepOutput | None) -> StepOutput | None:
+    if isinstance(verdict, Dropped):
+        return None
+    return edited(output, verdict.content) if verdict.edited and output else output
 
 
 def _choose(node: RouterPlan, scope: Scope, names: Any) -> list[AnyPlan]:

@@ -120,10 +120,10 @@ class Ledger:
         return (path if count == 1 else f"{path}~{count}"), count
 
     def ask(self, requirement: AnyRequirement, form: Form = None) -> None:
-        """Open `requirement`; `form` checks the values of its answers."""
+        """Open `requirement`; `form` checks the values of its answers, where it has one."""
         self.open[requirement.id] = requirement
         self._sizes[requirement.id] = _size_of(requirement)
-        self._forms[requirement.id] = form
+        self._forms[requirement.id] = form or form_for(requirement)
 
     def decide(self, data: Sequence[Any], door: Door, now: datetime) -> list[ResolutionRecord]:
         """Apply one or several resolutions, all or none, and return their records.

@@ -25,13 +25,16 @@ def fill_in(message: str, values: Mapping[str, Any]) -> str:
     return "".join(text + _filled(values, *field) for text, *field in parts)
 
 
-def values_of(input: Any, previous: Any, iteration: int | None) -> dict[str, Any]:
-    """Return what a question may name: the content before, its keys and those of the input."""
+def values_of(input: Any, previous: Any, iteration: int | None, **more: Any) -> dict[str, Any]:
+    """Return what a question may name: the content before, its keys and those of the input, and
+    what `more` there is to it.
+    """
     keys: dict[str, Any] = {}
-    for data in (input, previous):
+    for data in (input, previous, *more.values()):
         if isinstance(data, dict):
             keys |= cast(dict[str, Any], data)
-    return keys | {"input": input, "previous_step_content": previous, "iteration": iteration}
+    known = {"input": input, "previous_step_content": previous, "iteration": iteration}
+    return keys | known | more
 
 
 def _filled(

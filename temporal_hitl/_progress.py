@@ -15,8 +15,12 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 from temporal_hitl._calls import PlanFound
 from temporal_hitl._ledger import GateState
 from temporal_hitl._scope import Meter, State
+from temporal_hitl._sizes import size_of
 from temporal_hitl.events import AnyEvent
 from temporal_hitl.run import StepOutput
+
+FORM, REVIEW, FAILED = "~form", "~review", "~error"
+"""What stands for a node's questions after its confirmation, below its path."""
 
 
 class _Kept(BaseModel):
@@ -30,6 +34,9 @@ class LoopProgress(_Kept):
     iteration: int = 1
     outputs: list[StepOutput] = []
     """Of the last iteration that gave any."""
+    rejected: bool = False
+    """Whether a person wanted this iteration, with the `feedback`."""
+    feedback: str | None = None
 
     @property
     def size(self) -> int:
@@ -47,6 +54,55 @@ class ChildProgress(_Kept):
     """Whether somebody said that it ends, and nobody has looked since."""
 
 
+class Failure(_Kept):
+    """How a node has failed for good."""
+
+    path: str
+    """Of what failed: the node's own, or its evaluator's, selector's or end condition's."""
+    kind: str
+    message: str
+    attempts: int | None = None
+    output: StepOutput | None = None
+    """What its executor returned, where it did not raise."""
+
+
+class Tried(_Kept):
+    """What a node did that a person decides about, and how often it was done again."""
+
+    output: StepOutput | None = None
+    """What it produced, under review."""
+    rejected: int = 0
+    """How often its output was rejected, and made again."""
+    feedback: str | None = None
+    """What the last rejection asked for."""
+    previous: Any = None
+    """The content that it rejected."""
+    failure: Failure | None = None
+    """How it failed, which nobody has decided on."""
+    retried: int = 0
+    """How often a person had it tried again."""
+    attempts: int = 0
+    """Executions that have failed."""
+    given_up: bool = False
+    """Whether a person has left it as failed."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has as JSON, about."""
+        kept = [self.output, self.failure and self.failure.output]
+        return sum(map(_size_of, kept)) + (size_of(self.previous) if self.rejected else 0)
+
+    def said(self) -> dict[str, Any]:
+        """Return what the last rejection adds to the `additional_data` of the next execution."""
+        return said_of(self.feedback, self.previous) if self.rejected else {}
+
+
+def said_of(feedback: str | None, previous: Any) -> dict[str, Any]:
+    """Return what a rejection adds to the `additional_data` of what is done again (seed 001)."""
+    told = {"previous_output": previous}
+    return told if feedback is None else {**told, "rejection_feedback": feedback}
+
+
 class Progress(_Kept):
     """What has been done, chosen and asked in nodes that have not ended."""
 
@@ -58,16 +114,21 @@ class Progress(_Kept):
     branches: dict[str, dict[str, State]] = {}
     """The session state of each branch of a Parallel, by the branch's name."""
     asked: dict[str, str] = {}
-    """The requirement that was opened for a node."""
+    """The requirement that was opened for a node; for what comes after the confirmation, by keys
+    below its path that no node has (`draft.~review`)."""
+    tries: dict[str, Tried] = {}
+    """What nodes did that people decide about."""
     children: dict[str, ChildProgress] = {}
     """The child runs in flight; one that has ended is taken off at once."""
 
     _done_size: int = PrivateAttr(default=0)
+    _tries_size: int = PrivateAttr(default=0)
     _meter: Meter = PrivateAttr(default_factory=Meter)
 
     def model_post_init(self, context: Any, /) -> None:
         """Count what was brought along."""
         self._done_size = sum(_size_of(output) for output in self.done.values())
+        self._tries_size = sum(each.size for each in self.tries.values())
         self._meter.bytes = sum(_size_of_states(each) for each in self.branches.values())
 
     def branches_at(self, path: str, names: Sequence[str], start: State) -> dict[str, State]:
@@ -83,13 +144,43 @@ class Progress(_Kept):
     def size(self) -> int:
         """How many bytes it has as JSON, about: names and numbers are not counted."""
         loops = sum(each.size for each in self.loops.values())
-        return self._done_size + self._meter.bytes + loops
+        return self._done_size + self._tries_size + self._meter.bytes + loops
+
+    def tried(self, path: str) -> Tried:
+        """Return what the node at `path` did that a person decides about."""
+        return self.tries.get(path) or Tried()
+
+    def keep(self, path: str, **what: Any) -> None:
+        """Keep more of what the node at `path` did."""
+        before = self.tried(path)
+        self.tries[path] = after = before.model_copy(update=what)
+        self._tries_size += after.size - before.size
+
+    def reject(self, path: str, feedback: str | None) -> None:
+        """Have the node at `path` make its output again, from the start."""
+        self.fold(path)
+        self.chosen.pop(path, None)
+        tried = self.tried(path)
+        previous = None if tried.output is None else tried.output.content
+        again = {"rejected": tried.rejected + 1, "feedback": feedback, "previous": previous}
+        self.keep(path, output=None, **again)
+
+    def fail(self, path: str, failure: Failure) -> None:
+        """Keep how the node at `path` has failed, until somebody decides."""
+        attempts = self.tried(path).attempts + (failure.attempts or 1)
+        self.keep(path, failure=failure, attempts=attempts)
+
+    def retry(self, path: str) -> None:
+        """Have the node at `path` tried again."""
+        self.asked.pop(f"{path}.{FAILED}", None)
+        self.keep(path, failure=None, retried=self.tried(path).retried + 1)
 
     def finish(self, path: str, output: StepOutput | None) -> None:
         """Keep a node's output, and nothing else of it."""
         self.fold(path)
         for table in (self.chosen, self.loops, self.asked):
             table.pop(path, None)
+        self._forget_tries(path)
         self._meter.bytes -= _size_of_states(self.branches.pop(path, {}))
         self.done[path] = output
         self._done_size += _size_of(output)
@@ -100,14 +191,22 @@ class Progress(_Kept):
         for table in (self.chosen, self.loops, self.asked):
             for inner in [each for each in table if each.startswith(below)]:
                 del table[inner]
+        for inner in [each for each in self.tries if each.startswith(below)]:
+            self._forget_tries(inner)
         for inner in [each for each in self.branches if each.startswith(below)]:
             self._meter.bytes -= _size_of_states(self.branches.pop(inner))
         for inner in [each for each in self.done if each.startswith(below)]:
             self._done_size -= _size_of(self.done.pop(inner))
 
+    def _forget_tries(self, path: str) -> None:
+        if path in self.tries:
+            self._tries_size -= self.tries.pop(path).size
+
     def inner(self) -> list[StepOutput]:
-        """Return what was produced inside containers that have not ended, in order."""
-        return [output for path, output in self.done.items() if "." in path and output is not None]
+        """Return what was produced inside nodes that have not ended, in order."""
+        done = [output for path, output in self.done.items() if "." in path]
+        reviewed = [each.output for each in self.tries.values()]
+        return [output for output in (*done, *reviewed) if output is not None]
 
 
 def _size_of(output: StepOutput | None) -> int:

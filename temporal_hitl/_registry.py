@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from temporal_hitl._compile import Compiled, Served, compile_definition, two_of_a_name
 from temporal_hitl._source import is_async
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.plan import Compiled, Plan, Served, compile_definition, two_of_a_name
+from temporal_hitl.plan import Plan
 from temporal_hitl.primitives import Definition
 
 

@@ -6,18 +6,31 @@ asked twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Any
 
 from temporalio import workflow
 
+from temporal_hitl._forms import completed
 from temporal_hitl._messages import fill_in, values_of
-from temporal_hitl._progress import Progress
+from temporal_hitl._progress import FAILED, FORM, REVIEW, Failure, Progress
 from temporal_hitl._scope import Scope
 from temporal_hitl.events import AnyEvent, NodeSkipped
-from temporal_hitl.plan import AnyPlan, ConditionPlan, ReviewPlan
-from temporal_hitl.requirements import Confirmation, ResolutionRecord
+from temporal_hitl.plan import AnyPlan, ConditionPlan, LoopPlan, ReviewPlan, RouterPlan, StepPlan
+from temporal_hitl.requirements import (
+    Confirmation,
+    ErrorDecision,
+    IterationReview,
+    OutputReview,
+    Requirement,
+    ResolutionRecord,
+    Route,
+    UserInput,
+)
 from temporal_hitl.review import OnReject, OnTimeout
+from temporal_hitl.run import StepOutput
 from temporal_hitl.workflow import Deadline, Gate
 
 
@@ -34,6 +47,46 @@ class Start(Enum):
     left_out = auto()
 
 
+@dataclass(frozen=True)
+class Kept:
+    """An output counts."""
+
+    edited: bool = False
+    content: Any = None
+    """What a person made of it, where it is `edited`."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """It is made again."""
+
+    feedback: str | None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """It does not count, and the run goes on."""
+
+
+Verdict = Kept | Again | Dropped
+
+
+@dataclass(frozen=True)
+class _Question:
+    kind: type[Requirement]
+    default: str
+    template: str | None = None
+    """What the author wrote; else the default is asked."""
+    shown: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The fields of its kind."""
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else the template may name."""
+    private: bool = False
+    """Whether the default tells what lists of all runs must not show."""
+    added: str = ""
+    """What is said after the question, whoever wrote it."""
+
+
 class Reviews:
     """Asks through `gate`; `happened` is told what the run's reader should know."""
 
@@ -44,11 +97,14 @@ class Reviews:
         self._progress = progress
         self._happened = happened
 
+    # Before a node runs. Each raises `RunCancelled` where the answer, or the deadline, says so.
+
     async def start(self, node: AnyPlan, scope: Scope) -> Start:
-        """Ask whether to begin, where the author wants it; raises `RunCancelled`."""
+        """Ask whether to begin, where the author wants it."""
         if not node.review.requires_confirmation:
             return Start.as_planned
-        record = await self._confirmation(node, scope)
+        question = _Question(Confirmation, _start(node), node.review.confirmation_message)
+        record = await self._decided(node, scope, scope.path, question)
         if record.approved:
             return Start.as_planned
         wants_else = not record.timed_out and node.review.on_reject is OnReject.else_branch
@@ -57,20 +113,138 @@ class Reviews:
         self._leave_out(node.review, record, scope)
         return Start.left_out
 
-    async def _confirmation(self, node: AnyPlan, scope: Scope) -> ResolutionRecord:
-        asked, review = self._progress.asked, node.review
-        if scope.path not in asked:
-            template = review.confirmation_message
-            asked[scope.path] = self._gate.put(
-                Confirmation,
-                name=node.name,
-                path=scope.path,
-                message=_filled_in(template, scope) if template else _question(node),
-                template=template,
-                on_reject=review.on_reject,
-                **_deadline(review),
-            )
-        return await self._gate.closed(asked[scope.path])
+    async def form(self, node: StepPlan, scope: Scope) -> dict[str, Any] | None:
+        """Have the form filled in, and return its values; None where the step is left out."""
+        review = node.review
+        default = f"Fill in what step {node.name!r} needs:"
+        shown = {"form": review.form, "fields": review.fields}
+        question = _Question(UserInput, default, review.user_input_message, shown)
+        record = await self._decided(node, scope, _below(scope, FORM), question)
+        if record.approved:
+            return completed(review.form, record.values)
+        self._leave_out(review, record, scope)
+        return None
+
+    async def route(self, node: RouterPlan, scope: Scope) -> list[str] | None:
+        """Have the route chosen, and return its names, none where the deadline approves; None where
+        the node is left out.
+        """
+        review, names = node.review, tuple(choice.name for choice in node.choices)
+        default = f"Select a route from: {', '.join(names)}"
+        shown = {"choices": names, "allow_multiple": review.allow_multiple_selections}
+        question = _Question(Route, default, review.user_input_message, shown)
+        record = await self._decided(node, scope, _below(scope, FORM), question)
+        if record.approved:
+            return list(record.choices)
+        self._leave_out(review, record, scope)
+        return None
+
+    # After it
+
+    async def output(self, node: AnyPlan, scope: Scope, output: StepOutput) -> Verdict:
+        """Ask what to make of an output."""
+        review, rejected = node.review, self._progress.tried(scope.path).rejected
+        shown = {"retries": rejected, "retries_limit": None}
+        if review.on_reject is OnReject.retry:
+            shown["retries_limit"] = review.max_retries
+        shown |= {"output": output.content, "error": output.error}
+        question = _Question(
+            OutputReview,
+            f"Review output of {node.kind} {node.name!r}?",
+            review.output_review_message,
+            shown,
+            {"output": output.content},
+        )
+        record = await self._decided(node, scope, _below(scope, REVIEW), question)
+        if not self._wants_more(node, record):
+            return self._settled(node, record, scope)
+        if rejected >= review.max_retries:
+            used = "no retries are allowed"
+            if review.max_retries:
+                used = f"all {review.max_retries} retries are used"
+            raise RunCancelled(f"{record.requirement_id}: {record.told()}; {used}")
+        return Again(record.feedback)
+
+    async def iteration(self, node: LoopPlan, scope: Scope, content: Any) -> Verdict:
+        """Ask whether an iteration was the last one."""
+        review, iteration, most = node.review, scope.iteration or 1, node.max_iterations
+        is_last = iteration >= most
+        shown = {"output": content, "iteration": iteration, "max_iterations": most}
+        question = _Question(
+            IterationReview,
+            f"Loop {node.name!r} completed iteration {iteration} of {most}. Accept it?",
+            review.iteration_review_message,
+            shown,
+            {"output": content},
+            added=_consequence(review, is_last=is_last),
+        )
+        record = await self._decided(node, scope, _below(scope, REVIEW), question)
+        if self._wants_more(node, record) and not is_last:
+            return Again(record.feedback)
+        return self._settled(node, record, scope)
+
+    async def failure(self, node: AnyPlan, scope: Scope, failure: Failure) -> bool:
+        """Ask whether a node that has failed is tried again; False leaves it as failed."""
+        tried, told = self._progress.tried(scope.path), f"{failure.kind}: {failure.message}"
+        shown = {
+            "error_type": failure.kind,
+            "error_message": failure.message,
+            "attempts": tried.attempts,
+            "retries": tried.retried,
+            "retries_limit": node.review.max_error_retries,
+        }
+        what = "Retry or skip?"
+        if tried.retried == node.review.max_error_retries:
+            what = f"All {tried.retried} retries are used: skip it?"
+        question = _Question(
+            ErrorDecision,
+            f"{node.kind.capitalize()} {node.name!r} failed: {told[:500]}. {what}",
+            shown=shown,
+            private=True,
+        )
+        record = await self._decided(node, scope, _below(scope, FAILED), question)
+        if record.timed_out and node.review.on_timeout is OnTimeout.cancel:
+            raise RunCancelled(f"{record.requirement_id}: {record.told()}")
+        return record.approved
+
+    async def _decided(
+        self, node: AnyPlan, scope: Scope, key: str, question: _Question
+    ) -> ResolutionRecord:
+        asked = self._progress.asked
+        if key not in asked:
+            asked[key] = self._put(node, scope, question)
+        return await self._gate.closed(asked[key])
+
+    def _put(self, node: AnyPlan, scope: Scope, question: _Question) -> str:
+        template, message = question.template, question.default
+        if template:
+            values = values_of(scope.input, scope.previous, scope.iteration, **question.about)
+            message = fill_in(template, values)
+            template += question.added
+        elif question.private:
+            template = f"{node.kind.capitalize()} {node.name!r} failed. Retry or skip?"
+        return self._gate.put(
+            question.kind,
+            name=node.name,
+            path=scope.path,
+            message=message + question.added,
+            template=template,
+            on_reject=node.review.on_reject,
+            shown=question.shown,
+            **_deadline(node.review),
+        )
+
+    # What an answer means
+
+    def _wants_more(self, node: AnyPlan, record: ResolutionRecord) -> bool:
+        decided = not record.approved and not record.timed_out
+        return decided and node.review.on_reject is OnReject.retry
+
+    def _settled(self, node: AnyPlan, record: ResolutionRecord, scope: Scope) -> Verdict:
+        if record.approved:
+            return Kept(record.action == "edit", record.output)
+        self._leave_out(node.review, record, scope)
+        return Dropped()
 
     def _leave_out(self, review: ReviewPlan, record: ResolutionRecord, scope: Scope) -> None:
         cancels = (
@@ -84,6 +258,10 @@ class Reviews:
         self._happened(NodeSkipped(at=now, path=scope.path, requirement_id=record.requirement_id))
 
 
+def _below(scope: Scope, mode: str) -> str:
+    return f"{scope.path}.{mode}"
+
+
 def _deadline(review: ReviewPlan) -> Deadline:
     deadline: Deadline = {
         "on_timeout": review.on_timeout,
@@ -92,13 +270,21 @@ def _deadline(review: ReviewPlan) -> Deadline:
     return deadline if review.timeout is None else {**deadline, "timeout": review.timeout}
 
 
-def _filled_in(template: str, scope: Scope) -> str:
-    return fill_in(template, values_of(scope.input, scope.previous, scope.iteration))
-
-
-def _question(node: AnyPlan) -> str:
+def _start(node: AnyPlan) -> str:
     if not isinstance(node, ConditionPlan):
         return f"Execute {node.kind} {node.name!r}?"
     by = "the if-branch" if node.evaluator is True else "what its evaluator says"
     no = "the else-branch" if node.review.on_reject is OnReject.else_branch else "neither branch"
     return f"Execute condition {node.name!r}? (yes: {by}; no: {no})"
+
+
+def _consequence(review: ReviewPlan, *, is_last: bool) -> str:
+    match review.on_reject:
+        case OnReject.cancel:
+            no = "the run is cancelled"
+        case OnReject.retry if not is_last:
+            no = "it goes round again"
+        case _:
+            no = "the loop ends and its output is dropped"
+    last = "; this is the last iteration" if is_last else ""
+    return f" (yes: the loop ends; no: {no}{last})"

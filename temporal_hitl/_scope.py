@@ -98,6 +98,11 @@ class Scope:
     previous: Any = None
     outputs: dict[str, StepOutput] = field(default_factory=dict[str, StepOutput])
     iteration: int | None = None
+    said: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What people said for this node: it joins the `additional_data` of its steps."""
+
+    def told(self, **said: Any) -> Scope:
+        return replace(self, said={**self.said, **said})
 
     def below(self, segment: str) -> Scope:
         return replace(self, path=f"{self.path}.{segment}" if self.path else segment)
@@ -112,6 +117,12 @@ class Scope:
 
 def _entry(key: str, value: Any) -> int:
     return size_of({key: value}) + 2
+
+
+def edited(output: StepOutput, content: Any) -> StepOutput:
+    """Return `output` with what a person made of it."""
+    changed: dict[str, Any] = {"content": content, "success": True, "error": None, "edited": True}
+    return StepOutput(**{**dict(output), **changed})
 
 
 def container_output(

@@ -18,11 +18,12 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from temporal_hitl._attributes import HITL_TAGS, session_tag
+from temporal_hitl._compile import compile_definition
 from temporal_hitl._site import InMemoryDb, PostgresDb, Site, SqliteDb, background, site_of
 from temporal_hitl.client import TASK_QUEUE, HitlClient
 from temporal_hitl.errors import DefinitionError, ResolutionError, RunFailed, RunNotFound
 from temporal_hitl.local import ui_url
-from temporal_hitl.plan import Plan, compile_definition
+from temporal_hitl.plan import Plan
 from temporal_hitl.primitives import Definition, NodeLike, Steps
 from temporal_hitl.requirements import AnyRequirement, AnyResolution, Refusal
 from temporal_hitl.run import RunOptions, RunStatus, StepRequirement, WorkflowRunOutput

@@ -1,42 +1,21 @@
-"""A definition as frozen data, and the functions that the data names.
+"""A definition as frozen data.
 
 A run records the plan that it was started with and walks that one to its end, whatever is deployed
-meanwhile. Owns names: paths, activity types and source digests come from here. Knows nothing of a
-run's state.
+meanwhile. Knows nothing of the functions that the data names, and nothing of a run's state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Literal, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
-from temporalio.common import RetryPolicy
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
-from temporal_hitl._options import CallOptions
-from temporal_hitl._source import qualified_name, source_digest
-from temporal_hitl.errors import DefinitionError
-from temporal_hitl.primitives import (
-    Condition,
-    Definition,
-    Executor,
-    Loop,
-    Node,
-    Parallel,
-    Router,
-    Step,
-    Steps,
-)
-from temporal_hitl.requirements import digest_of, slug
+from temporal_hitl._forms import UserInputField
+from temporal_hitl.requirements import digest_of
 from temporal_hitl.review import OnError, OnReject, OnTimeout
 
-__all__ = [
-    "Compiled",
-    "Plan",
-    "compile_definition",
-]
+__all__ = ["Plan"]
 
 START_TO_CLOSE = timedelta(days=1)
 """How long one execution of a step may take, unless its author says otherwise."""
@@ -90,26 +69,42 @@ class Child(_Frozen):
 
 
 class ReviewPlan(_Frozen):
-    """A `HumanReview` as recorded: read back as it is, whatever later versions would refuse."""
+    """A `HumanReview` as recorded: read back as it is, whatever later versions would refuse.
+
+    Recorded without what is as by default, so a default must not change.
+    """
 
     requires_confirmation: bool = False
     confirmation_message: str | None = None
+    requires_user_input: bool = False
+    user_input_message: str | None = None
+    form: dict[str, Any] = {}
+    """The form as JSON schema, where one is asked for."""
+    fields: tuple[UserInputField, ...] = ()
+    """The fields of the form, where it was written so."""
+    allow_multiple_selections: bool = False
+    output_review: bool | Call = False
+    """Whether an output is reviewed, or what says so."""
+    output_review_message: str | None = None
+    requires_iteration_review: bool = False
+    iteration_review_message: str | None = None
+    max_retries: int = 3
+    max_error_retries: int | None = None
     on_reject: OnReject = OnReject.skip
     timeout: float | None = None
     on_timeout: OnTimeout = OnTimeout.cancel
     strict_deadline: bool = False
 
 
-class _Shared(TypedDict):
-    name: str
-    slug: str
-    review: ReviewPlan
-
-
 class _NodePlan(_Frozen):
     name: str
     slug: str
     review: ReviewPlan = ReviewPlan()
+
+    @field_serializer("review")
+    def _what_was_said(self, review: ReviewPlan) -> dict[str, Any]:
+        # Most nodes ask nothing, and each run of thousands holds its plan.
+        return review.model_dump(mode="json", exclude_defaults=True)
 
 
 class StepPlan(_NodePlan):
@@ -149,7 +144,8 @@ class LoopPlan(_NodePlan):
 class RouterPlan(_NodePlan):
     kind: Literal["router"] = "router"
     choices: tuple[AnyPlan, ...]
-    selector: Call
+    selector: Call | None
+    """None where a person chooses."""
     on_error: OnError
 
 
@@ -183,195 +179,3 @@ def plan_activity(pipeline: str) -> str:
 def child_activity(pipeline: str) -> str:
     """Return the activity type by which the runs of a pipeline look for their child runs."""
     return f"temporal_hitl.child.{pipeline}"
-
-
-@dataclass(frozen=True)
-class Served:
-    """One function behind an activity type, as it was when its definition was compiled."""
-
-    function: Executor
-    digest: str
-    choices: tuple[Node, ...] = ()
-    """What it chooses from, where it is a Router's selector."""
-
-
-@dataclass
-class Compiled:
-    """A definition's plan, with the functions that it names, by activity type."""
-
-    definition: Definition
-    plan: Plan
-    served: dict[str, Served] = field(default_factory=dict[str, Served])
-    nested: dict[str, Definition] = field(default_factory=dict[str, Definition])
-    """The pipelines that are steps here, or steps of those, by name."""
-
-    @property
-    def family(self) -> list[Definition]:
-        """The definition, and all that is nested in it."""
-        return [self.definition, *self.nested.values()]
-
-
-def compile_definition(definition: Definition) -> Compiled:
-    """Return the plan of a definition and the functions it names.
-
-    Raises:
-        DefinitionError: a name twice in the tree, or two names that make one id; with both paths.
-    """
-    return _Compiler(definition).compiled
-
-
-def two_of_a_name(name: str) -> DefinitionError:
-    """Return the error that two different definitions have one name."""
-    return DefinitionError(f"two pipelines are called {name!r}; a worker serves one of a name")
-
-
-class _Compiler:
-    def __init__(self, definition: Definition) -> None:
-        if not isinstance(definition.name, str) or not definition.name.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise DefinitionError(
-                f"Workflow: {definition.name!r} is no name; it becomes the workflow type"
-            )
-        if definition.name.split(".")[0] == "temporal_hitl":
-            raise DefinitionError(
-                f"Workflow: {definition.name!r} would take names like 'temporal_hitl.plan', which"
-                " are the library's; choose another"
-            )
-        self._name = definition.name
-        self._taken: dict[str, tuple[str, str]] = {}
-        self.compiled = Compiled(definition, Plan(name=self._name, children=()))
-        children = self._children(definition.steps, "")
-        self.compiled.plan = Plan(name=self._name, children=children)
-
-    def _children(self, nodes: Iterable[Node], above: str, first: int = 1) -> tuple[AnyPlan, ...]:
-        return tuple(
-            self._node(node, above, position) for position, node in enumerate(nodes, first)
-        )
-
-    def _node(self, node: Node, above: str, position: int) -> AnyPlan:
-        name = node.name or f"{type(node).__name__.lower()}_{position}"
-        segment = slug(name)
-        path = f"{above}.{segment}" if above else segment
-        review = ReviewPlan.model_validate(node.review.model_dump())
-        named = _Shared(name=node.name or path, slug=segment, review=review)
-        self._claim(named["name"], segment if node.name else path, path)
-        match node:
-            case Step():
-                return self._step(node, named, segment, path)
-            case Steps():
-                return StepsPlan(**named, children=self._children(node.steps, path))
-            case Parallel():
-                return ParallelPlan(**named, children=self._children(node.steps, path))
-            case Condition():
-                return self._condition(node, named, path)
-            case Loop():
-                return self._loop(node, named, path)
-            case Router():
-                return self._router(node, named, path)
-
-    def _claim(self, name: str, key: str, path: str) -> None:
-        # A name is one segment anywhere in the tree, and nothing else may stand at its path.
-        keys = dict.fromkeys((key, path), (name, path))
-        for each in keys:
-            if each in self._taken:
-                raise DefinitionError(self._clash(name, path, *self._taken[each], each))
-        self._taken |= keys
-
-    def _clash(self, name: str, path: str, other: str, where: str, key: str) -> str:
-        if other == name:
-            return f"{self._name}: the name {name!r} stands twice, at {where} and at {path}"
-        return (
-            f"{self._name}: {other!r} at {where} and {name!r} at {path} both make the id {key!r};"
-            " rename one"
-        )
-
-    def _step(self, step: Step, named: _Shared, segment: str, path: str) -> StepPlan:
-        runs = step.runs
-        call = (
-            self._child(runs, step.options)
-            if isinstance(runs, Definition)
-            else self._call(segment, runs, step.options)
-        )
-        call = call.model_copy(update={"summary": step.description or call.summary})
-        return StepPlan(**named, call=call, on_error=step.on_error)
-
-    def _child(self, definition: Definition, options: CallOptions) -> Child:
-        for each in compile_definition(definition).family:
-            known = self.compiled.nested.setdefault(each.name, each)
-            if known is not each or each.name == self._name:
-                raise two_of_a_name(each.name)
-        return Child(
-            pipeline=definition.name,
-            task_queue=options.task_queue,
-            summary=definition.description,
-        )
-
-    def _condition(self, node: Condition, named: _Shared, path: str) -> ConditionPlan:
-        evaluator = node.evaluator
-        return ConditionPlan(
-            **named,
-            evaluator=evaluator
-            if isinstance(evaluator, bool)
-            else self._call(f"{path}.evaluator", evaluator, node.options),
-            children=self._children(node.steps, path),
-            else_children=self._children(node.else_steps, path, len(node.steps) + 1),
-            on_error=node.on_error,
-        )
-
-    def _loop(self, node: Loop, named: _Shared, path: str) -> LoopPlan:
-        return LoopPlan(
-            **named,
-            children=self._children(node.steps, path),
-            max_iterations=node.max_iterations,
-            end_condition=self._maybe_call(
-                f"{path}.end_condition", node.end_condition, node.options
-            ),
-            should_continue=self._maybe_call(
-                f"{path}.should_continue", node.should_continue, node.options
-            ),
-            forward_iteration_output=node.forward_iteration_output,
-            on_error=node.on_error,
-        )
-
-    def _router(self, node: Router, named: _Shared, path: str) -> RouterPlan:
-        selector = self._call(f"{path}.selector", node.selector, node.options, node.choices)
-        choices = self._children(node.choices, path)
-        return RouterPlan(**named, choices=choices, selector=selector, on_error=node.on_error)
-
-    def _maybe_call(
-        self, where: str, function: Executor | None, options: CallOptions
-    ) -> Call | None:
-        return None if function is None else self._call(where, function, options)
-
-    def _call(
-        self,
-        where: str,
-        function: Executor,
-        options: CallOptions,
-        choices: tuple[Node, ...] = (),
-    ) -> Call:
-        activity = f"{self._name}.{where}"
-        served = Served(function, source_digest(function), choices)
-        self.compiled.served[activity] = served
-        return Call(
-            activity=activity,
-            function=qualified_name(function),
-            digest=served.digest,
-            start_to_close=options.start_to_close or START_TO_CLOSE.total_seconds(),
-            schedule_to_close=options.schedule_to_close,
-            heartbeat=options.heartbeat,
-            task_queue=options.task_queue,
-            retry=_retry(options.retry_policy, options.max_retries),
-        )
-
-
-def _retry(policy: RetryPolicy | None, max_retries: int) -> Retry:
-    if policy is None:
-        return Retry(maximum_attempts=max_retries + 1)
-    longest = policy.maximum_interval
-    return Retry(
-        initial_interval=policy.initial_interval.total_seconds(),
-        backoff_coefficient=policy.backoff_coefficient,
-        maximum_interval=None if longest is None else longest.total_seconds(),
-        maximum_attempts=policy.maximum_attempts,
-        non_retryable=tuple(policy.non_retryable_error_types or ()),
-    )

@@ -11,8 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, Unpack
 
-from temporal_hitl._arguments import parse_enum, text, whole
-from temporal_hitl._asking import NodeOptions, ReviewOptions, activity_options, review_of
+from temporal_hitl._arguments import text, whole
+from temporal_hitl._asking import (
+    FAILURE,
+    FORM,
+    ITERATION,
+    OUTPUT,
+    ROUTE,
+    NodeOptions,
+    ReviewOptions,
+    activity_options,
+    review_of,
+)
 from temporal_hitl._options import ActivityOptions, CallOptions
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnReject
@@ -34,15 +44,6 @@ Executor: TypeAlias = Callable[..., Any]
 """A function, sync or async, or an object with a call method; see `Step` for what it is given."""
 
 
-def _error_policy(value: OnError | str, where: str) -> OnError:
-    policy = parse_enum(OnError, value, f"{where}: on_error")
-    if policy is OnError.pause:
-        raise DefinitionError(
-            f"{where}: on_error='pause' is not supported yet; use 'skip' or 'fail'"
-        )
-    return policy
-
-
 def _callable(value: Any, where: str) -> Executor:
     if not callable(value):
         raise DefinitionError(
@@ -62,10 +63,10 @@ class Step:
 
     An execution that fails is tried again up to `max_retries` times (seed 002), one second apart at
     first and doubling; a `retry_policy` says it in Temporal's own words instead. What happens after
-    the last failure is `on_error`. Timeouts are seconds or timedeltas. Unless `heartbeat_timeout`
-    is given, the worker proves every three seconds that it lives, so that a step of a worker that
-    died is started again within half a minute; with it given, the executor calls
-    `temporalio.activity.heartbeat` itself.
+    the last failure is `on_error`, `skip` unless given. Timeouts are seconds or timedeltas. Unless
+    `heartbeat_timeout` is given, the worker proves every three seconds that it lives, so that a
+    step of a worker that died is started again within half a minute; with it given, the executor
+    calls `temporalio.activity.heartbeat` itself.
 
     A `workflow` runs as a run of its own, under this run's id and the step's path. It is given the
     content of the step before, or else the run's input, and the session state; its content is the
@@ -89,7 +90,6 @@ class Step:
         workflow: Definition | None = None,
         description: str | None = None,
         skip_on_failure: bool = False,
-        on_error: OnError | str = OnError.skip,
         **options: Unpack[NodeOptions],
     ) -> None:
         self.runs = _one_executor(name, executor, agent, team, workflow)
@@ -98,8 +98,8 @@ class Step:
         self.name: str = text(name or marked or _name_of(self.runs), "Step")
         where = f"Step {self.name!r}"
         self.description = description
-        self.review = review_of(where, options, marks=marks)
-        self.on_error = OnError.skip if skip_on_failure else _error_policy(on_error, where)
+        self.review = review_of(where, options, supports=FORM | OUTPUT | FAILURE, marks=marks)
+        self.on_error = OnError.skip if skip_on_failure else self.review.on_error
         of_activities = activity_options(options)
         self.options = CallOptions.of(where, of_activities)
         if isinstance(self.runs, Definition):
@@ -144,6 +144,8 @@ def _name_of(executor: Executor | Definition) -> str:
 class _Container:
     """A node with children; a `name` left out is made from the kind and the position."""
 
+    supports: frozenset[str] = frozenset()
+    """What of a `HumanReview` it supports, beside what every node does."""
     rejected = OnReject.skip
     """What a rejection does unless its author says otherwise."""
     has_functions = True
@@ -154,7 +156,8 @@ class _Container:
     ) -> None:
         self.name = None if name is None else text(name, type(self).__name__)
         self.description = description
-        self.review = review_of(self.where, options, rejected=self.rejected)
+        self.review = review_of(self.where, options, supports=self.supports, rejected=self.rejected)
+        self.on_error = self.review.on_error
         of_functions = activity_options(options)
         if of_functions and not self.has_functions:
             unexpected = next(iter(of_functions))
@@ -217,6 +220,7 @@ class Condition(_Container):
     given; a rejection takes the else-branch, unless `on_reject` says otherwise (seed 002).
     """
 
+    supports = FAILURE
     rejected = OnReject.else_branch
 
     def __init__(
@@ -226,8 +230,6 @@ class Condition(_Container):
         else_steps: Sequence[NodeLike] | None = None,
         name: str | None = None,
         description: str | None = None,
-        *,
-        on_error: OnError | str = OnError.skip,
         **options: Unpack[NodeOptions],
     ) -> None:
         super().__init__(name, description, options)
@@ -236,7 +238,6 @@ class Condition(_Container):
         self.evaluator = (
             evaluator if isinstance(evaluator, bool) else _callable(evaluator, self.where)
         )
-        self.on_error = _error_policy(on_error, self.where)
 
 
 class Loop(_Container):
@@ -246,7 +247,14 @@ class Loop(_Container):
     `should_continue(step_input, iteration)` ends it by returning False, where `iteration` counts
     from 1 (seed 000). Both run as activities after each iteration but the last. With
     `forward_iteration_output`, each iteration's content is the next one's input.
+
+    With `requires_iteration_review` a person sees each iteration that did not end it: yes ends the
+    loop and keeps the output, and a rejection does what `on_reject` says. `retry` goes round again
+    with the feedback (seed 001); `skip`, the default, ends the loop and *drops its output*. The
+    last iteration is asked about too; there `retry` means `skip`.
     """
+
+    supports = ITERATION | FAILURE
 
     def __init__(
         self,
@@ -258,7 +266,6 @@ class Loop(_Container):
         forward_iteration_output: bool = False,
         *,
         should_continue: Executor | None = None,
-        on_error: OnError | str = OnError.skip,
         **options: Unpack[NodeOptions],
     ) -> None:
         super().__init__(name, description, options)
@@ -271,16 +278,21 @@ class Loop(_Container):
             None if should_continue is None else _callable(should_continue, self.where)
         )
         self.forward_iteration_output = forward_iteration_output
-        self.on_error = _error_policy(on_error, self.where)
 
 
 class Router(_Container):
-    """Runs those of its choices that the selector names, one after another.
+    """Runs those of its choices that are chosen, one after another.
 
     `selector` is a function of the step input (and `session_state`, `step_choices`) that runs as an
-    activity and returns a choice, its name, or a list of either. A list among the choices is a
-    group of steps.
+    activity and returns a choice, its name, or a list of either. With `requires_user_input` a
+    person chooses instead: one, or with `allow_multiple_selections` several (seed 002). A list
+    among the choices is a group of steps, `steps_group_0` by its position.
+
+    Where its output is reviewed and `on_reject` is `retry`, the person who rejects is asked for the
+    route again.
     """
+
+    supports = ROUTE | OUTPUT | FAILURE
 
     def __init__(
         self,
@@ -288,18 +300,16 @@ class Router(_Container):
         selector: Executor | None = None,
         name: str | None = None,
         description: str | None = None,
-        *,
-        on_error: OnError | str = OnError.skip,
         **options: Unpack[NodeOptions],
     ) -> None:
         super().__init__(name, description, options)
-        if selector is None:
+        if (selector is not None) is self.review.requires_user_input:
             raise DefinitionError(
-                f"{self.where} has no selector; give a function that returns the name of a choice"
+                f"{self.where} needs either a selector, a function that returns the name of a"
+                " choice, or requires_user_input=True, where a person chooses"
             )
         self.choices = self.children(_grouped(choices))
-        self.selector = _callable(selector, self.where)
-        self.on_error = _error_policy(on_error, self.where)
+        self.selector = None if selector is None else _callable(selector, self.where)
 
 
 def _grouped(choices: Any) -> Any:

@@ -1,18 +1,20 @@
 """When a human is asked, and what each answer means: policies as data, and nothing that runs.
 
-Owns the words that authors use (`HumanReview`, `OnReject`, `OnTimeout`, `OnError`,
-`UserInputField`, `@pause`) and their construction checks. Knows nothing of runs, gates or Temporal.
+Owns the words that authors use (`HumanReview`, `OnReject`, `OnTimeout`, `OnError`, `@pause`, and
+`UserInputField` of the forms) and their construction checks. Knows nothing of runs, gates or
+Temporal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from temporal_hitl._arguments import as_seconds, parse_enum
+from temporal_hitl._arguments import as_seconds, parse_enum, whole
+from temporal_hitl._forms import FieldType, Form, FormLike, UserInputField, form_of
 from temporal_hitl.errors import DefinitionError
 
 __all__ = [
@@ -62,71 +64,11 @@ class OnTimeout(StrEnum):
     """Go on as if somebody had confirmed; recorded as decided by the timeout."""
 
 
-FieldType = Literal["str", "int", "float", "bool", "list", "dict"]
-
-_PYTHON_TYPES: dict[str, Any] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": bool,
-    "list": list[Any],
-    "dict": dict[str, Any],
-}
-
-
-class UserInputField(BaseModel):
-    """One field of a form, as seed 002 writes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    name: str = Field(min_length=1)
-    """The key of the value in the answer."""
-    field_type: FieldType = "str"
-    """`str`, `int`, `float`, `bool`, `list` or `dict`; nothing is coerced: `"5"` is not an int."""
-    description: str | None = None
-    """The hint beside the field."""
-    required: bool = True
-    """Whether an answer without it (or with null, or an empty text) is refused."""
-    allowed_values: tuple[Any, ...] | None = None
-    """The choices, where only these are allowed."""
-    value: Any = None
-    """What the form is filled in with beforehand."""
-
-    def __init__(self, name: str | None = None, field_type: str = "str", **rest: Any) -> None:
-        """Accept the name and the type by position too, as the seeds' dataclass does."""
-        super().__init__(name=name, field_type=field_type, **rest)
-
-    def annotation(self) -> tuple[Any, Any]:
-        """Return the Pydantic field definition that validates and describes this field."""
-        kind = (
-            Literal[tuple(self.allowed_values)]
-            if self.allowed_values
-            else _PYTHON_TYPES[self.field_type]
-        )  # type: ignore[valid-type]
-        if not self.required:
-            return cast(Any, kind) | None, Field(self.value, description=self.description)
-        limits: dict[str, Any] = {}
-        if self.field_type == "str" and not self.allowed_values:
-            limits["min_length"] = 1
-        examples = None if self.value is None else [self.value]
-        return kind, Field(description=self.description, examples=examples, **limits)
-
-
-def form_of(
-    fields: Sequence[UserInputField | Mapping[str, Any]], title: str = "Form"
-) -> type[BaseModel]:
-    """Return a model that refuses whatever the fields do not allow, unknown keys included."""
-    parsed = [f if isinstance(f, UserInputField) else UserInputField(**f) for f in fields]
-    names = [field.name for field in parsed]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise DefinitionError(f"{title}: a form needs fields of different names, not {names!r}")
-    definitions: dict[str, Any] = {field.name: field.annotation() for field in parsed}
-    return create_model(title, __config__=ConfigDict(extra="forbid", strict=True), **definitions)
-
-
 class HumanReview(BaseModel):
-    """Says when a person is asked about a node, and what each answer or silence does (seed 001)."""
+    """Says when a person is asked about a node, and what each answer or silence does (seed 001).
+
+    Which of it a primitive supports is checked where it is given to one.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
@@ -136,10 +78,39 @@ class HumanReview(BaseModel):
     """Ask before running."""
     confirmation_message: str | None = None
     """The question."""
+    requires_user_input: bool = False
+    """Step: have a form filled in before running. Router: have a person choose the route."""
+    user_input_message: str | None = None
+    """What is said above the form, or the choices."""
+    user_input_schema: Any = None
+    """The form: a list of `UserInputField` or dicts of one, a Pydantic model class, or the JSON
+    schema of an object. Without one any values are taken."""
+    allow_multiple_selections: bool = False
+    """Router: whether several routes may be chosen; they run in the order given."""
+    requires_output_review: bool | Callable[..., Any] = False
+    """Ask after running: always, or where this function of the `StepOutput`, which runs as an
+    activity, says so. Where the function fails, a person is asked."""
+    output_review_message: str | None = None
+    """The question."""
+    requires_iteration_review: bool = False
+    """Loop: ask after each iteration, the last included, unless the end condition is true or a step
+    has asked to stop."""
+    iteration_review_message: str | None = None
+    """The question."""
     on_reject: OnReject = OnReject.skip
-    """What a rejection does."""
+    """What a rejection does. `skip` drops what was rejected: a step's output, or the output of a
+    whole Loop. `retry` is for reviews; before a node has run it means `skip`."""
+    on_error: OnError = OnError.skip
+    """What happens when the node's function has failed for good."""
+    max_retries: int = 3
+    """How often an output is made again because it was rejected; the next rejection cancels the
+    run. 0 for never. (A Step's own `max_retries` are its executions.)"""
+    max_error_retries: int | None = None
+    """How often a person may have a failed node tried again, under `on_error="pause"`; None for as
+    often as they like."""
     timeout: float | None = None
-    """Seconds until the deadline; None waits for ever. A `timedelta` may be given."""
+    """Seconds until the deadline of each question; None waits for ever. A `timedelta` may be
+    given."""
     on_timeout: OnTimeout = OnTimeout.cancel
     """What the deadline does."""
     strict_deadline: bool = False
@@ -155,16 +126,42 @@ class HumanReview(BaseModel):
         if unknown:
             known = ", ".join(type(self).model_fields)
             raise DefinitionError(f"HumanReview has no {unknown[0]!r}; it has {known}")
-        for name, kind in (("on_reject", OnReject), ("on_timeout", OnTimeout)):
+        for name, kind in _ENUMS.items():
             if name in fields:
-                fields[name] = parse_enum(kind, fields[name], f"HumanReview({name}=...)")
-        fields["timeout"] = as_seconds(fields.get("timeout"), "HumanReview(timeout=...)")
+                fields[name] = parse_enum(kind, fields[name], _field_of(name))
+        fields["timeout"] = as_seconds(fields.get("timeout"), _field_of("timeout"))
+        for name in ("max_retries", "max_error_retries"):
+            if fields.get(name) is not None:
+                whole(fields[name], 0, _field_of(name))
+        if fields.get("user_input_schema") is not None:
+            Form.of(fields["user_input_schema"], _field_of("user_input_schema"))
         try:
             super().__init__(**fields)
         except ValidationError as invalid:
             wrong = invalid.errors(include_url=False)[0]
             where, value = wrong["loc"][0], wrong["input"]
-            raise DefinitionError(f"HumanReview({where}=...): {value!r}: {wrong['msg']}") from None
+            raise DefinitionError(f"{_field_of(str(where))}: {value!r}: {wrong['msg']}") from None
+        if self.requires_output_review and self.requires_iteration_review:
+            raise DefinitionError(
+                "HumanReview: requires_output_review is for a Step or a Router, and"
+                " requires_iteration_review for a Loop; give one of them"
+            )
+
+    @property
+    def reviews(self) -> bool:
+        """Whether anything that was produced is shown to a person."""
+        return bool(self.requires_output_review or self.requires_iteration_review)
+
+
+_ENUMS: dict[str, type[OnReject] | type[OnError] | type[OnTimeout]] = {
+    "on_reject": OnReject,
+    "on_error": OnError,
+    "on_timeout": OnTimeout,
+}
+
+
+def _field_of(name: str) -> str:
+    return f"HumanReview({name}=...)"
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -176,12 +173,22 @@ def pause(
     *,
     requires_confirmation: bool = False,
     confirmation_message: str | None = None,
+    requires_user_input: bool = False,
+    user_input_message: str | None = None,
+    user_input_schema: FormLike | None = None,
 ) -> Callable[[F], F]:
     """Give a function default review settings, which its Step's arguments override (seed 002)."""
+    marks: dict[str, Any] = {
+        "name": name,
+        "requires_confirmation": requires_confirmation,
+        "confirmation_message": confirmation_message,
+        "requires_user_input": requires_user_input,
+        "user_input_message": user_input_message,
+        "user_input_schema": user_input_schema,
+    }
 
     def mark(function: F) -> F:
-        flags = {"name": name, "requires_confirmation": requires_confirmation}
-        setattr(function, PAUSE_ATTRIBUTE, {**flags, "confirmation_message": confirmation_message})
+        setattr(function, PAUSE_ATTRIBUTE, marks)
         return function
 
     return mark

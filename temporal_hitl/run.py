@@ -58,6 +58,8 @@ class StepOutput(_Shape):
     """What went wrong, where `success` is False."""
     stop: bool = False
     """True ends the run, completed, after this step."""
+    edited: bool = False
+    """True where a person has replaced the content."""
     steps: list[StepOutput] | None = None
     """A container's children, in declaration order."""
 
@@ -73,7 +75,7 @@ class StepOutput(_Shape):
     @property
     def produced(self) -> bool:
         """Whether this step succeeded, or any step of this container."""
-        return any(each.success for each in self.walk() if not each.steps)
+        return self.edited or any(each.success for each in self.walk() if not each.steps)
 
     def walk(self) -> Iterator[StepOutput]:
         """Yield this output and all below it, outermost first."""
@@ -261,7 +263,8 @@ class WorkflowRunOutput(_Shape):
     step_results: list[StepOutput] = []
     """What the top-level nodes produced, in order."""
     inner_results: list[StepOutput] = []
-    """What was produced so far inside containers that have not ended, in order."""
+    """What was produced so far inside nodes that have not ended, in order: children of containers,
+    and outputs that a person reviews."""
     requirements: list[AnyRequirement] = []
     """What is open, oldest first."""
     resolutions: list[ResolutionRecord] = []

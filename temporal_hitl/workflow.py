@@ -40,6 +40,7 @@ from temporalio import workflow
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum
 from temporal_hitl._board import BLOCKED_KEY, MEMO_KEY, Board
 from temporal_hitl._doors import Doors, as_failure
+from temporal_hitl._forms import Form, FormLike
 from temporal_hitl._ledger import RECORDS_KEPT, GateState, Ledger
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.requirements import (
@@ -53,7 +54,7 @@ from temporal_hitl.requirements import (
     UserInput,
     slug,
 )
-from temporal_hitl.review import OnReject, OnTimeout, UserInputField, form_of
+from temporal_hitl.review import OnReject, OnTimeout
 
 __all__ = ["BLOCKED_KEY", "MEMO_KEY", "Deadline", "Gate"]
 
@@ -122,26 +123,25 @@ class Gate:
     async def user_input(
         self,
         message: str,
-        form: type[BaseModel] | Sequence[UserInputField | Mapping[str, Any]],
+        form: FormLike,
         *,
         name: str = "user_input",
         **deadline: Unpack[Deadline],
     ) -> ResolutionRecord:
-        """Ask for the values of a form, a model or a list of fields; `.values` fit it.
+        """Ask for the values of a form: a model, a list of fields, or a JSON schema; `.values` fit
+        it.
 
         `on_timeout="approve"` is refused where the form has required fields: nobody has filled them
         in.
         """
-        fields = () if isinstance(form, type) else tuple(form)
-        model = form if isinstance(form, type) else _author(lambda: form_of(fields, name))
-        schema = model.model_json_schema()
-        if _policy(name, deadline) is OnTimeout.approve and schema.get("required"):
-            needed = ", ".join(schema["required"])
+        asked = _author(lambda: Form.of(form, name))
+        if _policy(name, deadline) is OnTimeout.approve and asked.required:
+            needed = ", ".join(asked.required)
             _refuse_author(f"{name}: on_timeout='approve' cannot fill in {needed}")
-        shown = {"form": schema, "fields": fields}
-        return await self.ask(
-            UserInput, name=name, message=message, check=model, shown=shown, **deadline
-        )
+        options = Asking(**deadline, shown={"form": asked.schema, "fields": asked.fields})
+        if isinstance(form, type):
+            options["check"] = form
+        return await self.ask(UserInput, name=name, message=message, **options)
 
     async def route(
         self,

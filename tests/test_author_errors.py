@@ -69,7 +69,6 @@ STEPS: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: step(on_timeout="wait"),
         ["'redact'", "'wait'"],
     ),
-    "on_error=pause": (lambda: step(on_error="pause"), ["'redact'", "pause", "not supported yet"]),
     "on_reject=retry": (
         lambda: step(requires_confirmation=True, on_reject="retry"),
         ["'redact'", "retry"],
@@ -200,14 +199,6 @@ CONTAINERS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "unknown on_error of a Loop": (
         lambda: Loop([run], name="box", on_error="ignore"),
         ["Loop 'box'", "'ignore'"],
-    ),
-    "on_error=pause of a Condition": (
-        lambda: Condition([run], name="box", on_error="pause"),
-        ["Condition 'box'", "pause"],
-    ),
-    "on_error=pause of a Router": (
-        lambda: Router([run], choose, name="box", on_error="pause"),
-        ["Router 'box'", "pause"],
     ),
 }
 

@@ -128,6 +128,8 @@ def told(result: Any) -> Any:
 
 def as_before(now: Any, before: Any) -> Any:
     """Return `now` without the fields that objects did not have `before`."""
+    if isinstance(now, list) and isinstance(before, list) and len(now) == len(before):
+        return [as_before(*each) for each in zip(now, before, strict=True)]
     if not isinstance(now, dict) or not isinstance(before, dict):
         return now
     return {key: as_before(each, before.get(key)) for key, each in now.items() if key in before}

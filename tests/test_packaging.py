@@ -58,11 +58,11 @@ def test_types_are_installed(wheel: ZipFile) -> None:
     assert "temporal_hitl/py.typed" in wheel.namelist()
 
 
-def test_the_core_needs_two_packages(metadata: Message) -> None:
-    """Without extras, temporalio and pydantic are all that comes along."""
+def test_the_core_needs_three_packages(metadata: Message) -> None:
+    """Without extras, temporalio, pydantic and jsonschema are all that comes along."""
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
     core = {one.name for one in requirements if one.marker is None}
-    assert core == {"temporalio", "pydantic"}
+    assert core == {"temporalio", "pydantic", "jsonschema"}
 
 
 def test_the_extras_are_there(metadata: Message) -> None:

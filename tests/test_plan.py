@@ -35,7 +35,8 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
-from temporal_hitl.plan import Plan, source_digest
+from temporal_hitl._source import source_digest
+from temporal_hitl.plan import Plan
 from temporal_hitl.primitives import Node
 from tests.stage import WAIT, ended, paused, replays, serving
 
@@ -102,7 +103,6 @@ def test_a_plan_is_frozen() -> None:
         plan.name = "other"  # type: ignore[misc]
 
     assert isinstance(plan.children, tuple)
-    assert isinstance(hash(plan), int)
 
 
 def test_a_plan_of_a_later_version_can_be_read() -> None:

@@ -8,8 +8,16 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from temporal_hitl import _forms
 from temporal_hitl.errors import MalformedResolution
-from temporal_hitl.requirements._questions import AnyRequirement, ErrorDecision, Route
+from temporal_hitl.requirements._questions import (
+    AnyRequirement,
+    ErrorDecision,
+    Question,
+    Route,
+    ToolInput,
+    UserInput,
+)
 from temporal_hitl.requirements._resolutions import (
     Answer,
     AnyResolution,
@@ -46,7 +54,8 @@ def validate(
 ) -> None:
     """Raise `MalformedResolution` listing every reason why `resolution` does not fit `requirement`.
 
-    The one check behind every door. `form` is the model of the values, where the kind has a form.
+    The one check behind every door. `form` is the model of the values, where there is one; without,
+    they are checked by the JSON schema that the requirement carries.
     """
     if resolution.action not in requirement.actions:
         possible = ", ".join(sorted(requirement.actions))
@@ -73,8 +82,10 @@ def _misfits(
     requirement: AnyRequirement, resolution: AnyResolution, form: type[BaseModel] | None
 ) -> list[str]:
     match resolution, requirement:
-        case Answer(values=values), _:
-            return [] if form is None else _bad_values(form, values)
+        case Answer(values=values), _ if form is not None:
+            return _bad_values(form, values)
+        case Answer(values=values), UserInput() | ToolInput() | Question():
+            return _forms.problems(requirement.form, values)
         case Select(choices=choices), Route():
             return _bad_choices(choices, requirement)
         case Retry(), ErrorDecision(retries=retries, retries_limit=int(limit)) if retries >= limit:

@@ -1,0 +1,169 @@
+"""Forms: what authors write of them, as one JSON schema, and the check of values by it.
+
+Pure. Knows nothing of who asks and who answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from temporal_hitl.errors import DefinitionError
+
+FieldType = Literal["str", "int", "float", "bool", "list", "dict"]
+
+_PYTHON_TYPES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "list": list[Any],
+    "dict": dict[str, Any],
+}
+
+
+class UserInputField(BaseModel):
+    """One field of a form, as seed 002 writes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str = Field(min_length=1)
+    """The key of the value in the answer."""
+    field_type: FieldType = "str"
+    """`str`, `int`, `float`, `bool`, `list` or `dict`; nothing is coerced: `"5"` is not an int."""
+    description: str | None = None
+    """The hint beside the field."""
+    required: bool = True
+    """Whether an answer without it (or with null, or an empty text) is refused."""
+    allowed_values: tuple[Any, ...] | None = None
+    """The choices, where only these are allowed."""
+    value: Any = None
+    """What the form is filled in with beforehand."""
+
+    def __init__(self, name: str | None = None, field_type: str = "str", **rest: Any) -> None:
+        """Accept the name and the type by position too, as the seeds' dataclass does."""
+        super().__init__(name=name, field_type=field_type, **rest)
+
+    def annotation(self) -> tuple[Any, Any]:
+        """Return the Pydantic field definition that validates and describes this field."""
+        kind = (
+            Literal[tuple(self.allowed_values)]
+            if self.allowed_values
+            else _PYTHON_TYPES[self.field_type]
+        )  # type: ignore[valid-type]
+        if not self.required:
+            return cast(Any, kind) | None, Field(self.value, description=self.description)
+        limits: dict[str, Any] = {}
+        if self.field_type == "str" and not self.allowed_values:
+            limits["min_length"] = 1
+        examples = None if self.value is None else [self.value]
+        return kind, Field(description=self.description, examples=examples, **limits)
+
+
+def form_of(
+    fields: Sequence[UserInputField | Mapping[str, Any]], title: str = "Form"
+) -> type[BaseModel]:
+    """Return a model that refuses whatever the fields do not allow, unknown keys included."""
+    parsed = [_field(title, each) for each in fields]
+    names = [field.name for field in parsed]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise DefinitionError(f"{title}: a form needs fields of different names, not {names!r}")
+    definitions: dict[str, Any] = {field.name: field.annotation() for field in parsed}
+    return create_model(title, __config__=ConfigDict(extra="forbid", strict=True), **definitions)
+
+
+def _field(title: str, written: UserInputField | Mapping[str, Any]) -> UserInputField:
+    if isinstance(written, UserInputField):
+        return written
+    if not isinstance(written, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DefinitionError(f"{title}: {written!r} is neither a UserInputField nor a dict of one")
+    try:
+        return UserInputField(**written)
+    except (ValidationError, TypeError) as invalid:
+        wrong = invalid.errors()[0] if isinstance(invalid, ValidationError) else None
+        told = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" if wrong else str(invalid)
+        raise DefinitionError(f"{title}: {dict(written)!r} is no field of a form: {told}") from None
+
+
+FormLike: TypeAlias = (
+    "Sequence[UserInputField | Mapping[str, Any]] | type[BaseModel] | Mapping[str, Any]"
+)
+"""A form as authors write it: fields, a Pydantic model class, or a JSON schema of an object."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form as data."""
+
+    schema: dict[str, Any]
+    """The form as JSON schema."""
+    fields: tuple[UserInputField, ...] = ()
+    """Its fields, where it was written so."""
+
+    @classmethod
+    def of(cls, written: FormLike | None, title: str) -> Form:
+        """Return what an author wrote as data; None takes any values.
+
+        Raises:
+            DefinitionError: it is no form, with what is wrong.
+        """
+        if written is None:
+            return cls({"type": "object"})
+        if isinstance(written, type):
+            return cls(_model_schema(written, title))
+        if isinstance(written, Mapping):
+            return cls(_checked_schema(dict(written), title))
+        if isinstance(written, str) or not isinstance(written, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(
+                f"{title}: {written!r} is no form; give a list of UserInputField, a Pydantic model"
+                " class, or a JSON schema"
+            )
+        fields = tuple(_field(title, each) for each in written)
+        return cls(form_of(fields, title).model_json_schema(), fields)
+
+    @property
+    def required(self) -> list[str]:
+        """The values that no answer may lack."""
+        return list(self.schema.get("required", ()))
+
+
+def _model_schema(model: type, title: str) -> dict[str, Any]:
+    if not issubclass(model, BaseModel):
+        raise DefinitionError(
+            f"{title}: {model!r} is no form; a class must be a Pydantic model (BaseModel)"
+        )
+    try:
+        return model.model_json_schema()
+    except Exception as error:  # Pydantic's own, and what the author's hooks raise.
+        raise DefinitionError(f"{title}: {model!r} has no JSON schema: {error}") from None
+
+
+def _checked_schema(schema: dict[str, Any], title: str) -> dict[str, Any]:
+    from temporal_hitl import _json_schema
+
+    if schema.get("type", "object") != "object" or not schema.keys() & {"type", "properties"}:
+        raise DefinitionError(
+            f"{title}: a form is the JSON schema of an object: give it 'type': 'object' and"
+            f" 'properties', not {sorted(schema)!r}"
+        )
+    if wrong := _json_schema.mistake(schema):
+        raise DefinitionError(f"{title}: no JSON schema: {wrong}")
+    return schema
+
+
+def problems(schema: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """Return every reason why `values` do not fit `schema`, as `where: what`."""
+    from temporal_hitl import _json_schema
+
+    return _json_schema.problems(schema, values)
+
+
+def completed(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with the defaults that `schema` states for what is not there."""
+    properties: dict[str, dict[str, Any]] = schema.get("properties", {})
+    stated = {name: each["default"] for name, each in properties.items() if "default" in each}
+    return {**stated, **values}
