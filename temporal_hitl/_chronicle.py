@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from datetime import datetime
+from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -21,7 +22,7 @@ from temporal_hitl._reach import Reach
 from temporal_hitl.errors import NoWorker, RunError
 from temporal_hitl.requirements import digest_of
 from temporal_hitl.run import WorkflowRunOutput
-from temporal_hitl.stream_events import AnyStreamEvent
+from temporal_hitl.stream_events import AnyStreamEvent, RunSnapshotEvent
 
 PAUSES = 0.1, 5.0
 """Seconds after which a journal is asked again that nobody answered for: at first, doubling, and at
@@ -67,8 +68,7 @@ class Chronicle:
         self._new = asyncio.Event()
         self._over = False
         self._heard = False
-        self.is_torn = False
-        """Whether retention has deleted the run's beginning; known once events are read."""
+        self._is_torn = False
 
     async def join(self) -> None:
         """Leave out all that has been told until now."""
@@ -87,17 +87,31 @@ class Chronicle:
     async def events(self) -> AsyncGenerator[AnyStreamEvent]:
         """Yield the events until the run has ended, or `finish` was called."""
         while fresh := await self._fresh():
+            if self._is_torn:
+                self._is_torn = False
+                yield await self._snapshot()
             for execution in fresh:
-                async for event in self._of(execution):
-                    yield event
+                async with aclosing(self._of(execution)) as events:
+                    async for event in events:
+                        yield event
                 self._through.add(execution)
 
     async def end(self) -> WorkflowRunOutput | None:
         """Return how the run has ended, if it has, and nobody has taken its id since."""
-        if (await self._reach.describe(self._run_id)).run_id not in self._through:
+        if (await self._reach.describe(self._run_id)).run_id not in self._read:
             return None
         output = await self._reach.whole(await self._reach.state(self._run_id))
         return output if output.has_ended else None
+
+    async def _snapshot(self) -> AnyStreamEvent:
+        output = await self._reach.whole(await self._reach.family(self._run_id))
+        return RunSnapshotEvent(
+            run_id=output.run_id,
+            workflow_name=output.workflow_name,
+            session_id=output.session_id,
+            created_at=datetime.now(UTC),
+            run_output=output,
+        )
 
     # Executions
 
@@ -114,7 +128,8 @@ class Chronicle:
         while execution and execution not in self._through:
             started = await self._started(execution)
             if started is None:
-                self.is_torn = True
+                # Retention has deleted it, and all before it.
+                self._is_torn = not self._through and self._joined is None
                 break
             found.insert(0, execution)
             if execution == self._joined:
@@ -132,7 +147,7 @@ class Chronicle:
                 raise
         return None
 
-    async def _of(self, execution: str) -> AsyncIterator[AnyStreamEvent]:
+    async def _of(self, execution: str) -> AsyncGenerator[AnyStreamEvent]:
         following = asyncio.create_task(self._follow(execution))
         try:
             last = False

@@ -35,6 +35,7 @@ from temporal_hitl.requirements import (
     ErrorDecision,
     IterationReview,
     OutputReview,
+    ResolutionRecord,
     Route,
 )
 from temporal_hitl.run import StepOutput
@@ -54,9 +55,9 @@ class Journal:
     `kept` says what earlier executions have told of nodes that have not ended.
     """
 
-    def __init__(self, kept: dict[str, Told], session_id: str) -> None:
+    def __init__(self, kept: dict[str, Told], session_id: str | None) -> None:
         self._kept = kept
-        self._session_id = session_id
+        self._session_id = session_id or workflow.info().workflow_id
         self._events: list[told.StreamEvent] = []
         self._places: dict[str, int] = {}
 
@@ -124,6 +125,8 @@ class Journal:
         _, event = _CONTAINERS[type(node)]
         if "executed_steps" in event.model_fields:
             fields["executed_steps"] = len(outputs)
+        if isinstance(node, ConditionPlan):
+            fields["branch"] = "if" if fields["condition_result"] else "else"
         self._end(event, node, scope, step_results=outputs, **_counts(node), **fields)
 
     def iteration_started(self, node: LoopPlan, scope: Scope) -> None:
@@ -164,12 +167,15 @@ class Journal:
             case _:
                 self._tell_of(told.StepPausedEvent, node, scope, **asked)
 
-    def continued(self, node: AnyPlan, scope: Scope, requirement_id: str) -> None:
+    def continued(self, node: AnyPlan, scope: Scope, record: ResolutionRecord) -> None:
         """Tell that a node goes on, as that was granted, or is done again."""
-        mark = self._mark(scope)
-        if mark.paused == requirement_id:
-            mark.paused = None
-            self._tell_of(told.StepContinuedEvent, node, scope, requirement_id=requirement_id)
+        mark, key = self._mark(scope), record.requirement_id
+        if mark.paused != key:
+            return
+        mark.paused = None
+        # A Router whose output was rejected asks for its route again, which is told itself.
+        if not (isinstance(node, RouterPlan) and mark.ended):
+            self._tell_of(told.StepContinuedEvent, node, scope, requirement_id=key)
 
     # Nothing is told twice, whatever execution comes by
 

@@ -66,9 +66,13 @@ class Reach:
         except RPCError as error:
             raise not_found(run_id, error) from error
 
-    async def query(self, run_id: str, name: str, *args: Any) -> dict[str, Any]:
-        """Return what the run answers; raises `NoWorker` or `RunNotFound`."""
-        handle = self._client.get_workflow_handle(run_id)
+    async def query(
+        self, run_id: str, name: str, *args: Any, execution: str | None = None
+    ) -> dict[str, Any]:
+        """Return what the run answers, or one `execution` of it; raises `NoWorker` or
+        `RunNotFound`.
+        """
+        handle = self._client.get_workflow_handle(run_id, run_id=execution)
         try:
             told = await handle.query(name, args=args, rpc_timeout=PATIENCE)
         except RPCError as error:

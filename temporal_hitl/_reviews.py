@@ -14,6 +14,7 @@ from typing import Any
 from temporalio import workflow
 
 from temporal_hitl._forms import completed
+from temporal_hitl._journal import Journal
 from temporal_hitl._messages import fill_in, values_of
 from temporal_hitl._progress import FAILED, FORM, REVIEW, Failure, Progress
 from temporal_hitl._scope import Scope
@@ -91,11 +92,16 @@ class Reviews:
     """Asks through `gate`; `happened` is told what the run's reader should know."""
 
     def __init__(
-        self, gate: Gate, progress: Progress, happened: Callable[[AnyEvent], None]
+        self,
+        gate: Gate,
+        progress: Progress,
+        happened: Callable[[AnyEvent], None],
+        journal: Journal,
     ) -> None:
         self._gate = gate
         self._progress = progress
         self._happened = happened
+        self._journal = journal
 
     # Before a node runs. Each raises `RunCancelled` where the answer, or the deadline, says so.
 
@@ -106,6 +112,7 @@ class Reviews:
         question = _Question(Confirmation, _start(node), node.review.confirmation_message)
         record = await self._decided(node, scope, scope.path, question)
         if record.approved:
+            self._journal.continued(node, scope, record)
             return Start.as_planned
         wants_else = not record.timed_out and node.review.on_reject is OnReject.else_branch
         if wants_else and isinstance(node, ConditionPlan) and node.else_children:
@@ -121,6 +128,7 @@ class Reviews:
         question = _Question(UserInput, default, review.user_input_message, shown)
         record = await self._decided(node, scope, _below(scope, FORM), question)
         if record.approved:
+            self._journal.continued(node, scope, record)
             return completed(review.form, record.values)
         self._leave_out(review, record, scope)
         return None
@@ -163,6 +171,7 @@ class Reviews:
             if review.max_retries:
                 used = f"all {review.max_retries} retries are used"
             raise RunCancelled(f"{record.requirement_id}: {record.told()}; {used}")
+        self._journal.continued(node, scope, record)
         return Again(record.feedback)
 
     async def iteration(self, node: LoopPlan, scope: Scope, content: Any) -> Verdict:
@@ -180,6 +189,7 @@ class Reviews:
         )
         record = await self._decided(node, scope, _below(scope, REVIEW), question)
         if self._wants_more(node, record) and not is_last:
+            self._journal.continued(node, scope, record)
             return Again(record.feedback)
         return self._settled(node, record, scope)
 
@@ -205,6 +215,8 @@ class Reviews:
         record = await self._decided(node, scope, _below(scope, FAILED), question)
         if record.timed_out and node.review.on_timeout is OnTimeout.cancel:
             raise RunCancelled(f"{record.requirement_id}: {record.told()}")
+        if record.approved:
+            self._journal.continued(node, scope, record)
         return record.approved
 
     async def _decided(
@@ -213,6 +225,7 @@ class Reviews:
         asked = self._progress.asked
         if key not in asked:
             asked[key] = self._put(node, scope, question)
+            self._journal.paused(node, scope, self._gate.open[-1])
         return await self._gate.closed(asked[key])
 
     def _put(self, node: AnyPlan, scope: Scope, question: _Question) -> str:

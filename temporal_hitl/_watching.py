@@ -7,6 +7,7 @@ nothing of executions or journals.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -46,18 +47,19 @@ class Watching:
         self._queue = asyncio.Queue[AnyStreamEvent | Exception | None](AHEAD)
         self._over = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._children = _Children(self._tell_of_child)
         self._chronicles: list[Chronicle] = []
+        self._children = _Children(self._tell_of_child)
         self._root = self._chronicle(run_id)
 
     async def join(self) -> None:
         """Leave out all that has been told until now."""
         await self._root.join()
-        output = await self._reach.family(self._run_id)
-        for child in list(output.runs())[1:]:
-            chronicle = self._chronicle(child.run_id)
-            await chronicle.join()
-            self._children.adopt(output, child.run_id, self._aside(chronicle, 1))
+        for run in (await self._reach.family(self._run_id)).runs():
+            for path, child in run.children.items():
+                chronicle = self._chronicle(child)
+                with contextlib.suppress(NoWorker, RunError):
+                    await chronicle.join()
+                    self._children.adopt(run.run_id, path, child, self._aside(chronicle, 1))
 
     async def events(self) -> AsyncGenerator[AnyStreamEvent]:
         """Yield what happens; closed early, it stops following.
@@ -118,33 +120,34 @@ class Watching:
 
     async def _tell(self, chronicle: Chronicle, depth: int) -> AnyStreamEvent | None:
         event: AnyStreamEvent | None = None
-        async for event in chronicle.events():
-            match event:
-                case StepOutputEvent() | StepErrorEvent():
-                    await self._children.told(event.run_id, event.path)
-                case WorkflowCompletedEvent() | WorkflowCancelledEvent() | WorkflowErrorEvent():
-                    if depth == 0:
-                        await self._finish_children()
-                case _:
-                    pass
-            whole = await _completed(event, chronicle)
-            await self._queue.put(whole.model_copy(update={"nested_depth": depth}))
-            match event:
-                case StepStartedEvent(child_run_id=str(child)):
-                    self._children.expect(event.run_id, event.path, child, depth + 1)
-                case RunSnapshotEvent(run_output=output):
-                    for path, child in output.children.items():
-                        self._children.expect(event.run_id, path, child, depth + 1)
-                        self._children.tell_expected()
-                case _:
-                    pass
+        async with contextlib.aclosing(chronicle.events()) as events:
+            async for event in events:
+                await self._before(event, depth)
+                if isinstance(event, WorkflowCompletedEvent) and (output := await chronicle.end()):
+                    event = _filled(event, output)
+                await self._queue.put(event.model_copy(update={"nested_depth": depth}))
+                self._after(event, depth)
         return event
+
+    async def _before(self, event: AnyStreamEvent, depth: int) -> None:
+        if isinstance(event, StepOutputEvent | StepErrorEvent):
+            await self._children.told(event.run_id, event.path)
+        elif isinstance(event, _End) and depth == 0:
+            await self._finish_children()
+
+    def _after(self, event: AnyStreamEvent, depth: int) -> None:
+        if isinstance(event, StepStartedEvent) and event.child_run_id:
+            self._children.expect(event.run_id, event.path, event.child_run_id, depth + 1)
+        elif isinstance(event, RunSnapshotEvent):
+            for path, child in event.run_output.children.items():
+                self._children.expect(event.run_id, path, child, depth + 1)
+            self._children.tell_expected()
 
     async def _finish_children(self) -> None:
         self._finish()
+        await self._children.all_told()
         while self._children.tell_expected():
             await self._children.all_told()
-        await self._children.all_told()
 
     def _tell_of_child(self, run_id: str, first: str | None, depth: int) -> asyncio.Task[None]:
         return self._aside(self._chronicle(run_id, first), depth)
@@ -159,9 +162,10 @@ class Watching:
 
 
 class _Children:
-    """Matches steps that are child runs with the runs that history says they started.
+    """Matches steps that are child runs with the runs that history says were started.
 
-    The first tells between which events, the second of which run that has, or had, the id.
+    The steps say between which events a child run tells its own, and history which run it is: one
+    after another may have the same id.
     """
 
     def __init__(self, tell: Callable[[str, str | None, int], asyncio.Task[None]]) -> None:
@@ -172,8 +176,13 @@ class _Children:
         self._known: set[str] = set()
         self._telling: dict[str, asyncio.Task[None]] = {}
 
+    def adopt(self, run_id: str, path: str, child: str, telling: asyncio.Task[None]) -> None:
+        """Take note of who tells of a child run that is on its way."""
+        self._at[run_id, path] = child
+        self._telling[child] = telling
+
     def expect(self, run_id: str, path: str, child: str, depth: int) -> None:
-        """Take note that a step of the run has told that it is the run `child`."""
+        """Take note that a step has told that it is the run `child`."""
         self._at[run_id, path] = child
         self._expected[child] = depth
         self._match(child)
@@ -184,5 +193,52 @@ class _Children:
             self._known.add(first)
             self._begun.setdefault(child, []).append(first)
             self._match(child)
-"""
-"""
+
+    def _match(self, child: str) -> None:
+        if child in self._expected and self._begun.get(child):
+            depth, first = self._expected.pop(child), self._begun[child].pop(0)
+            self._telling[child] = self._tell(child, first, depth)
+
+    def tell_expected(self) -> bool:
+        """Have told what history has not named yet, and return whether there is any."""
+        expected, self._expected = self._expected, {}
+        for child, depth in expected.items():
+            self._telling[child] = self._tell(child, None, depth)
+        return bool(expected)
+
+    async def told(self, run_id: str, path: str) -> None:
+        """Wait until all is told of the child run at `path`, which has ended, if there is one."""
+        child = self._at.pop((run_id, path), None)
+        if child is None:
+            return
+        if child in self._expected:
+            self._telling[child] = self._tell(child, None, self._expected.pop(child))
+        await asyncio.gather(self._telling.pop(child), return_exceptions=True)
+
+    async def all_told(self) -> None:
+        """Wait until who tells has told all."""
+        while telling := [task for task in self._telling.values() if not task.done()]:
+            await asyncio.wait(telling)
+
+
+def _filled(event: WorkflowCompletedEvent, output: WorkflowRunOutput) -> WorkflowCompletedEvent:
+    more = {"content": output.content, "step_results": output.step_results, "run_output": output}
+    return event.model_copy(update=more)
+
+
+def _end_of(output: WorkflowRunOutput) -> AnyStreamEvent:
+    """Return the end of a run that could not tell it itself."""
+    shared: dict[str, Any] = {
+        "run_id": output.run_id,
+        "workflow_name": output.workflow_name,
+        "session_id": output.session_id,
+        "created_at": datetime.now(UTC),
+    }
+    match output.status:
+        case RunStatus.completed:
+            return _filled(WorkflowCompletedEvent(**shared), output)
+        case RunStatus.cancelled:
+            return WorkflowCancelledEvent(**shared, reason=output.error or "the run was cancelled")
+        case _:
+            error = output.error or "the run failed"
+            return WorkflowErrorEvent(**shared, error=error, error_type=output.error_type)
