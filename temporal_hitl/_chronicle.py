@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter
 from temporalio.api.enums.v1 import EventType
@@ -34,8 +35,11 @@ _BUSY = {
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.UNKNOWN,
 }
-_TELLING = EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED
-"""A query that is made before a workflow task has ended is answered together with it."""
+_TELLING = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+
+_turns = WeakValueDictionary[str, asyncio.Lock]()
+"""One for each run that this process asks: the server holds one query of a run back while a workflow
+task is on its way, and refuses more, which the SDK then repeats after a while."""
 
 
 class Chronicle:
@@ -65,6 +69,8 @@ class Chronicle:
         self._told: set[str] = set()
         self._joined: str | None = None
         self._since: datetime | None = None
+        # Of one loop, as a lock is.
+        self._turn = f"{id(asyncio.get_running_loop())} {client.namespace} {run_id}"
         self._new = asyncio.Event()
         self._over = False
         self._heard = False
@@ -207,7 +213,10 @@ class Chronicle:
         pause, longest = PAUSES
         while True:
             try:
-                told = await self._reach.query(self._run_id, "journal", after, execution=execution)
+                async with _turns.setdefault(self._turn, asyncio.Lock()):
+                    told = await self._reach.query(
+                        self._run_id, "journal", after, execution=execution
+                    )
             except (NoWorker, RPCError) as error:
                 if not self._heard or (isinstance(error, RPCError) and error.status not in _BUSY):
                     raise
