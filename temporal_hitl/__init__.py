@@ -39,6 +39,7 @@ from temporal_hitl.review import (
     pause,
 )
 from temporal_hitl.run import (
+    ErrorRequirement,
     RunOptions,
     RunStatus,
     StepInput,
@@ -55,6 +56,7 @@ __all__ = [
     "DefinitionError",
     "Edit",
     "EditArguments",
+    "ErrorRequirement",
     "HitlClient",
     "HitlError",
     "HitlPlugin",

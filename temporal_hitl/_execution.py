@@ -220,6 +220,7 @@ class Execution:
             status=status or waiting,
             input=self._input,
             content=one_result(self._results),
+            step_names=[] if self._found is None else [e.name for e in self._found.plan.children],
             step_results=self._results,
             inner_results=self._progress.inner(),
             requirements=self._gate.open,

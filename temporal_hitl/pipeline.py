@@ -21,12 +21,13 @@ from temporal_hitl._attributes import HITL_TAGS, session_tag
 from temporal_hitl._compile import compile_definition
 from temporal_hitl._site import InMemoryDb, PostgresDb, Site, SqliteDb, background, site_of
 from temporal_hitl.client import TASK_QUEUE, HitlClient
+from temporal_hitl.drafts import AnyDraft
 from temporal_hitl.errors import DefinitionError, ResolutionError, RunFailed, RunNotFound
 from temporal_hitl.local import ui_url
 from temporal_hitl.plan import Plan
 from temporal_hitl.primitives import Definition, NodeLike, Steps
 from temporal_hitl.requirements import AnyRequirement, AnyResolution, Refusal
-from temporal_hitl.run import RunOptions, RunStatus, StepRequirement, WorkflowRunOutput
+from temporal_hitl.run import RunOptions, RunStatus, WorkflowRunOutput
 
 __all__ = ["InMemoryDb", "PostgresDb", "SqliteDb", "Workflow", "WorkflowSession"]
 
@@ -53,8 +54,9 @@ class ContinueOptions(TypedDict, total=False):
 
     run_id: str
     """Which run, where no output is given; works from any process."""
-    step_requirements: Sequence[StepRequirement]
-    """The decisions, taken from any output of the run."""
+    step_requirements: Sequence[AnyDraft]
+    """The decisions, those about errors too, taken from any output of the run; sent in place of
+    those in `run_response`."""
 
 
 @dataclass
@@ -159,10 +161,12 @@ class Workflow(Definition):
 
         Give the output that `run` returned, with its requirements decided; or `run_id=`, from any
         process and weeks later, with `step_requirements=` taken from `get_run_output(run_id)`. Only
-        the decisions are sent. Refused ones are in the output's `refused`.
+        the decisions are sent, and of forms those that lack no required value. Refused ones are in
+        the output's `refused`.
 
         Raises:
-            ValueError: nothing was decided although something is open; the message names it.
+            ValueError: nothing was decided although something is open; the message names it, and
+                what a form lacks that was begun.
             ResolutionError: every decision was refused; this is the first refusal.
         """
         return await _aside(self._continue(run_response, **options))
@@ -172,15 +176,16 @@ class Workflow(Definition):
         run_response: WorkflowRunOutput | None = None,
         *,
         run_id: str | None = None,
-        step_requirements: Sequence[StepRequirement] | None = None,
+        step_requirements: Sequence[AnyDraft] | None = None,
     ) -> WorkflowRunOutput:
         target = run_id or (run_response.run_id if run_response is not None else None)
         if target is None:
             raise DefinitionError("continue_run needs the output of a run, or run_id=")
-        decisions = _decisions(run_response, step_requirements)
+        drafts = _drafts(run_response) if step_requirements is None else step_requirements
+        decisions = [(each.run_id, made) for each in drafts if (made := each.resolution())]
         client = await self._client()
         if not decisions:
-            await _check_nothing_open(client, target)
+            await _check_nothing_open(client, target, drafts)
         refused = await _send(client, decisions)
         seen = _open(run_response) if run_response is not None else {}
         output = _or_raise(await client.wait(target, seen=seen))
@@ -252,25 +257,21 @@ class Workflow(Definition):
         return await client.wait_for_end(run_id)
 
 
-def _decisions(
-    output: WorkflowRunOutput | None, drafts: Sequence[StepRequirement] | None
-) -> list[tuple[str, AnyResolution]]:
-    if drafts is None:
-        drafts = [] if output is None else output.drafts()
-    return [
-        (draft.run_id, decision) for draft in drafts if (decision := draft.resolution()) is not None
-    ]
+def _drafts(output: WorkflowRunOutput | None) -> Sequence[AnyDraft]:
+    return [] if output is None else output.drafts()
 
 
 def _open(output: WorkflowRunOutput) -> dict[tuple[str, str], AnyRequirement]:
     return {(run.run_id, each.id): each for run in output.runs() for each in run.requirements}
 
 
-async def _check_nothing_open(client: HitlClient, run_id: str) -> None:
-    waiting = [
-        f"{key}{'' if asks == run_id else f' of run {asks!r}'} ({each.kind}: {each.message})"
-        for (asks, key), each in _open(await client.get(run_id)).items()
-    ]
+async def _check_nothing_open(client: HitlClient, run_id: str, drafts: Sequence[AnyDraft]) -> None:
+    missing = {(each.run_id, each.id): ", ".join(each.missing_values) for each in drafts}
+    waiting: list[str] = []
+    for (asks, key), each in _open(await client.get(run_id)).items():
+        of = "" if asks == run_id else f" of run {asks!r}"
+        lacks = f"; {names} is missing" if (names := missing.get((asks, key))) else ""
+        waiting.append(f"{key}{of} ({each.kind}: {each.message}{lacks})")
     if waiting:
         raise ValueError(f"nothing was decided; run {run_id!r} waits for {', '.join(waiting)}")
 

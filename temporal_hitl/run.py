@@ -1,12 +1,11 @@
-"""What flows through a run: what a step is given and gives back, and what the run shows of itself.
+"""What a run is started with, and how it stands.
 
-Owns `StepInput`, `StepOutput`, `WorkflowRunOutput` and the drafts of decisions in it. Everything
-here is data that survives JSON; nothing here talks to Temporal.
+Owns `RunOptions` and `WorkflowRunOutput`, which hands out the drafts of decisions. All else here is
+data that survives JSON; nothing here talks to Temporal.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
@@ -14,19 +13,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
+from temporal_hitl._flow import StepInput, StepOutput
+from temporal_hitl.drafts import Drafts, ErrorRequirement, StepRequirement
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.events import AnyEvent
-from temporal_hitl.requirements import (
-    AnyRequirement,
-    AnyResolution,
-    Confirm,
-    Confirmation,
-    Refusal,
-    Reject,
-    ResolutionRecord,
-)
+from temporal_hitl.requirements import AnyRequirement, Refusal, ResolutionRecord, slug
 
 __all__ = [
+    "ErrorRequirement",
     "Omitted",
     "RunOptions",
     "RunStatus",
@@ -39,99 +33,6 @@ __all__ = [
 
 class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-class StepOutput(_Shape):
-    """What a step produced; executors return one, or any value, which becomes its `content`."""
-
-    step_name: str | None = None
-    """The node's name."""
-    path: str | None = None
-    """The node's path in the run; filled in by the library."""
-    step_type: str = "Step"
-    """`Step`, `Workflow`, `Steps`, `Parallel`, `Condition`, `Loop` or `Router`."""
-    content: Any = None
-    """The product, as JSON data; a container's is its last child's, a Parallel's one per branch."""
-    success: bool = True
-    """False marks a failure that the run went on from."""
-    error: str | None = None
-    """What went wrong, where `success` is False."""
-    stop: bool = False
-    """True ends the run, completed, after this step."""
-    edited: bool = False
-    """True where a person has replaced the content."""
-    steps: list[StepOutput] | None = None
-    """A container's children, in declaration order."""
-
-    _size: int | None = PrivateAttr(default=None)
-
-    @property
-    def encoded_size(self) -> int:
-        """How many bytes it has as JSON, its children included; counted once."""
-        if self._size is None:
-            self._size = len(self.model_dump_json().encode())
-        return self._size
-
-    @property
-    def produced(self) -> bool:
-        """Whether this step succeeded, or any step of this container."""
-        return self.edited or any(each.success for each in self.walk() if not each.steps)
-
-    def walk(self) -> Iterator[StepOutput]:
-        """Yield this output and all below it, outermost first."""
-        yield self
-        for child in self.steps or ():
-            yield from child.walk()
-
-
-class StepInput(_Shape):
-    """What an executor, evaluator, selector or end condition is given (seeds 000 to 002)."""
-
-    input: Any = None
-    """The run's input; within a Loop that forwards, the last iteration's content."""
-    previous_step_content: Any = None
-    """The content of the last step that succeeded before this one."""
-    previous_step_outputs: dict[str, StepOutput] = {}
-    """The outputs before this one by name, oldest first."""
-    additional_data: dict[str, Any] = {}
-    """What the caller gave beside the input, and what people answered for this step."""
-    iteration: int | None = None
-    """Within a Loop, the number of the iteration, from 1."""
-
-    def get_input_as_string(self) -> str:
-        """Return the input as text; anything but text as JSON."""
-        return (
-            self.input
-            if isinstance(self.input, str)
-            else json.dumps(self.input, ensure_ascii=False)
-        )
-
-    def get_step_output(self, name: str) -> StepOutput | None:
-        """Return the latest output of the step `name`, nested ones included, or None."""
-        outputs = [each for output in self.previous_step_outputs.values() for each in output.walk()]
-        return next((each for each in reversed(outputs) if each.step_name == name), None)
-
-    def get_step_content(self, name: str) -> Any:
-        """Return the content of the step `name`, or None; a Parallel's is a dict by branch."""
-        output = self.get_step_output(name)
-        return None if output is None else output.content
-
-    def get_last_step_content(self) -> Any:
-        """Return the content of the last step that succeeded before this one."""
-        return self.previous_step_content
-
-    def get_all_previous_content(self) -> str:
-        """Return all contents so far as text, each under its step's name."""
-        parts = [
-            f"=== {name} ===\n{_text(output.content)}"
-            for name, output in self.previous_step_outputs.items()
-            if output.content not in (None, "")
-        ]
-        return "\n\n".join(parts)
-
-
-def _text(content: Any) -> str:
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
 
 class RunOptions(_Shape):
@@ -157,78 +58,6 @@ class RunStatus(StrEnum):
     completed = "COMPLETED"
     cancelled = "CANCELLED"
     error = "ERROR"
-
-
-class StepRequirement:
-    """A draft of the answer to one confirmation: fill it in, and `continue_run` sends it (seed
-    002).
-
-    Nothing is sent before; what is sent is the resolution alone, and the run checks it against its
-    own copy.
-    """
-
-    def __init__(self, requirement: Confirmation, run_id: str) -> None:
-        self.requirement = requirement
-        """The question as the run asked it."""
-        self.run_id = run_id
-        """The run that asked: a child run, where a pipeline is a step of another."""
-        self.confirmed: bool | None = None
-        """The draft: True, False, or None while undecided. May be assigned."""
-        self.rejection_feedback: str | None = None
-        """What goes with a rejection."""
-        self.resolved_by: str | None = None
-        """Who decides, as a claim. May be assigned."""
-        self.comment: str | None = None
-        """Why. May be assigned."""
-
-    @property
-    def id(self) -> str:
-        """The requirement's id."""
-        return self.requirement.id
-
-    @property
-    def step_name(self) -> str:
-        """The name of the node that asks."""
-        return self.requirement.name
-
-    @property
-    def confirmation_message(self) -> str:
-        """The question."""
-        return self.requirement.message
-
-    @property
-    def needs_confirmation(self) -> bool:
-        """Whether the draft is still undecided."""
-        return self.confirmed is None
-
-    @property
-    def is_resolved(self) -> bool:
-        """Whether the draft holds a decision."""
-        return self.confirmed is not None
-
-    def confirm(self) -> None:
-        """Decide yes."""
-        self.confirmed, self.rejection_feedback = True, None
-
-    def reject(self, feedback: str | None = None) -> None:
-        """Decide no."""
-        self.confirmed, self.rejection_feedback = False, feedback
-
-    def resolution(self) -> AnyResolution | None:
-        """Return the decision that `continue_run` sends, or None while undecided."""
-        if self.confirmed is None:
-            return None
-        shared: dict[str, Any] = {"requirement_id": self.id, "digest": self.requirement.digest}
-        shared |= {"resolved_by": self.resolved_by, "comment": self.comment}
-        return (
-            Confirm(**shared)
-            if self.confirmed
-            else Reject(**shared, feedback=self.rejection_feedback)
-        )
-
-    def __repr__(self) -> str:
-        state = {None: "undecided", True: "confirmed", False: "rejected"}[self.confirmed]
-        return f"<StepRequirement {self.id} {state}: {self.confirmation_message!r}>"
 
 
 class Omitted(_Shape):
@@ -260,6 +89,8 @@ class WorkflowRunOutput(_Shape):
     input: Any = None
     content: Any = None
     """The content of the last step that succeeded."""
+    step_names: list[str] = []
+    """The names of the top-level nodes, in order."""
     step_results: list[StepOutput] = []
     """What the top-level nodes produced, in order."""
     inner_results: list[StepOutput] = []
@@ -290,7 +121,7 @@ class WorkflowRunOutput(_Shape):
     omitted: list[Omitted] = []
     """What is too large to be told here, and could not be had by itself."""
 
-    _drafts: dict[str, StepRequirement] = PrivateAttr(default_factory=dict[str, StepRequirement])
+    _drafts: Drafts = PrivateAttr(default_factory=Drafts)
 
     @property
     def is_paused(self) -> bool:
@@ -325,19 +156,95 @@ class WorkflowRunOutput(_Shape):
         """Steps that failed while the run went on."""
         return [each for each in self.walk() if not each.success and not each.steps]
 
+    # Where it is paused
+
+    @property
+    def open_requirements(self) -> list[AnyRequirement]:
+        """All that is open, as data; that of child runs too, each oldest first."""
+        return [each for run in self.runs() for each in run.requirements]
+
+    @property
+    def pause_kind(self) -> str | None:
+        """`step` where anything waits for a person, else None."""
+        return "step" if self.is_paused else None
+
+    @property
+    def paused_step_index(self) -> int | None:
+        """Where among `step_names` the node stands that waits for a person, itself or below it."""
+        slugs = [slug(name) for name in self.step_names]
+        waiting = {path.partition(".")[0] for path in self._paused_paths()}
+        return next((at for at, each in enumerate(slugs) if each in waiting), None)
+
+    @property
+    def paused_step_name(self) -> str | None:
+        """The name of the top-level node that waits for a person, itself or below it; the node that
+        asks is the `step_name` of each draft.
+        """
+        at = self.paused_step_index
+        return None if at is None else self.step_names[at]
+
+    def _paused_paths(self) -> list[str]:
+        paused = [each.run_id for each in self.child_runs if each.is_paused]
+        below = [path for path, run_id in self.children.items() if run_id in paused]
+        return [*(each.path for each in self.requirements), *below]
+
+    # What can be decided: the same objects each time, those of child runs too
+
+    def drafts(self) -> list[StepRequirement | ErrorRequirement]:
+        """Return a draft for all that is open, decided here or not; `continue_run` sends them."""
+        return [
+            run._drafts.of(each, run.run_id) for run in self.runs() for each in run.requirements
+        ]
+
+    @property
+    def step_requirements(self) -> list[StepRequirement]:
+        """Drafts for all that is open but errors, decided here or not."""
+        return [each for each in self.drafts() if isinstance(each, StepRequirement)]
+
+    @property
+    def active_step_requirements(self) -> list[StepRequirement]:
+        """Drafts for all that is open but errors, and not yet decided here."""
+        return [each for each in self.step_requirements if not each.is_resolved]
+
     @property
     def steps_requiring_confirmation(self) -> list[StepRequirement]:
-        """Drafts for the open confirmations not yet decided here; the same objects each time."""
-        return [draft for draft in self.drafts() if draft.needs_confirmation]
+        """Drafts for the open confirmations not yet decided here."""
+        return [each for each in self.step_requirements if each.needs_confirmation]
 
-    def drafts(self) -> list[StepRequirement]:
-        """Return a draft for each open confirmation, those of child runs too, decided or not."""
-        return [draft for run in self.runs() for draft in run._own_drafts()]
+    @property
+    def steps_requiring_user_input(self) -> list[StepRequirement]:
+        """Drafts for the open forms not yet filled in here."""
+        return [each for each in self.step_requirements if each.needs_user_input]
 
-    def _own_drafts(self) -> list[StepRequirement]:
-        asked = [each for each in self.requirements if isinstance(each, Confirmation)]
-        made = {each.id: StepRequirement(each, self.run_id) for each in asked}
-        return [self._drafts.setdefault(key, draft) for key, draft in made.items()]
+    @property
+    def steps_requiring_route(self) -> list[StepRequirement]:
+        """Drafts for the Routers whose way is not yet chosen here."""
+        return [each for each in self.step_requirements if each.needs_route_selection]
+
+    @property
+    def steps_requiring_output_review(self) -> list[StepRequirement]:
+        """Drafts for the open reviews, those of Loops' iterations too, not yet decided here."""
+        return [each for each in self.step_requirements if each.needs_output_review]
+
+    @property
+    def steps_requiring_executor_resolution(self) -> list[StepRequirement]:
+        """Drafts for what agents within steps ask; none so far."""
+        return [each for each in self.step_requirements if each.needs_executor_resolution]
+
+    @property
+    def error_requirements(self) -> list[ErrorRequirement]:
+        """Drafts for all steps that failed and wait for a person, decided here or not."""
+        return [each for each in self.drafts() if isinstance(each, ErrorRequirement)]
+
+    @property
+    def active_error_requirements(self) -> list[ErrorRequirement]:
+        """Drafts for the steps that failed and wait for a person, not yet decided here."""
+        return [each for each in self.error_requirements if each.needs_decision]
+
+    @property
+    def steps_with_errors(self) -> list[ErrorRequirement]:
+        """The same as `active_error_requirements`, as seed 002 calls them."""
+        return self.active_error_requirements
 
 
 def one_result(outputs: Iterable[StepOutput]) -> Any:

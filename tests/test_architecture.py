@@ -24,6 +24,8 @@ LAYERS = (
     "review",
     "requirements",
     "events",
+    "_flow",
+    "drafts",
     "run",
     "stream_events",
     "_options",
