@@ -13,6 +13,7 @@ from typing import Any
 
 from temporalio.workflow import Info
 
+from temporal_hitl._forms import example
 from temporal_hitl.requirements import (
     AnyRequirement,
     Confirmation,
@@ -125,7 +126,6 @@ def _answers(requirement: AnyRequirement, info: Info) -> list[str]:
                 for each in ("retry", "skip")
             ]
         case _:
-            names = requirement.form.get("properties", {})
-            values = {name: "..." for name in names} if isinstance(names, dict) else {}
+            values = example(requirement.form)
             answer = {"requirement_id": key, "action": "answer", "values": values}
             return [_command(info, "resolve", answer), _command(info, "reject", key, "why")]

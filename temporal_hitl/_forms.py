@@ -163,7 +163,37 @@ def problems(schema: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
 
 
 def completed(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with the defaults that `schema` states for what is not there."""
+    """Return `values` in the form's order, with the defaults that it states for what is not
+    there.
+    """
     properties: dict[str, dict[str, Any]] = schema.get("properties", {})
     stated = {name: each["default"] for name, each in properties.items() if "default" in each}
-    return {**stated, **values}
+    there = {**stated, **values}
+    return {name: there[name] for name in properties if name in there} | there
+
+
+def example(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values that show what a form wants: what it suggests, else one of the right type."""
+    properties: dict[str, dict[str, Any]] = schema.get("properties", {})
+    return {name: _suggested(each) for name, each in properties.items()}
+
+
+_OF_TYPE: dict[str, Any] = {
+    "integer": 0,
+    "number": 0.0,
+    "boolean": False,
+    "array": [],
+    "object": {},
+}
+
+
+def _suggested(described: Mapping[str, Any]) -> Any:
+    for suggestions in (described.get("examples"), described.get("enum")):
+        if suggestions:
+            return suggestions[0]
+    if described.get("default") is not None:
+        return described["default"]
+    options: list[dict[str, Any]] = described.get("anyOf", [])
+    if options:  # As Pydantic writes `int | None`.
+        return _suggested(options[0])
+    return described.get("const", _OF_TYPE.get(described.get("type", ""), "..."))
