@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from pydantic import TypeAdapter
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
-from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_hitl._reach import Reach
@@ -38,8 +38,8 @@ _BUSY = {
 _TELLING = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 
 _turns = WeakValueDictionary[str, asyncio.Lock]()
-"""One for each run that this process asks: the server holds one query of a run back while a workflow
-task is on its way, and refuses more, which the SDK then repeats after a while."""
+"""One for each run that this process asks: the server holds one query of a run back while one of
+its workflow tasks is on its way, and refuses more, which the SDK then repeats after a while."""
 
 
 class Chronicle:
@@ -104,10 +104,12 @@ class Chronicle:
 
     async def end(self) -> WorkflowRunOutput | None:
         """Return how the run has ended, if it has, and nobody has taken its id since."""
-        if (await self._reach.describe(self._run_id)).run_id not in self._read:
+        described = await self._reach.describe(self._run_id)
+        is_running = described.status is WorkflowExecutionStatus.RUNNING
+        if is_running or described.run_id not in self._read:
             return None
         output = await self._reach.whole(await self._reach.state(self._run_id))
-        return output if output.has_ended else None
+        return output if output.execution_id == described.run_id else None
 
     async def _snapshot(self) -> AnyStreamEvent:
         output = await self._reach.whole(await self._reach.family(self._run_id))

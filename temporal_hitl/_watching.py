@@ -46,6 +46,8 @@ class Watching:
         self._until = until
         self._queue = asyncio.Queue[AnyStreamEvent | Exception | None](AHEAD)
         self._over = False
+        self._joined: list[tuple[str, str, str, Chronicle]] = []
+        """Child runs that were on their way: whose, where, which."""
         self._tasks: list[asyncio.Task[None]] = []
         self._chronicles: list[Chronicle] = []
         self._children = _Children(self._tell_of_child)
@@ -59,7 +61,7 @@ class Watching:
                 chronicle = self._chronicle(child)
                 with contextlib.suppress(NoWorker, RunError):
                     await chronicle.join()
-                    self._children.adopt(run.run_id, path, child, self._aside(chronicle, 1))
+                    self._joined.append((run.run_id, path, child, chronicle))
 
     async def events(self) -> AsyncGenerator[AnyStreamEvent]:
         """Yield what happens; closed early, it stops following.
@@ -68,6 +70,8 @@ class Watching:
             RunNotFound: there is no such run.
             NoWorker: no worker answers when it begins.
         """
+        for run_id, path, child, chronicle in self._joined:
+            self._children.adopt(run_id, path, child, self._aside(chronicle, 1))
         self._spawn(self._tell_all())
         waiting = None if self._until is None else self._spawn(self._wait(self._until))
         try:

@@ -68,6 +68,8 @@ LAYERS = (
     "plugin",
     "local",
     "_site",
+    "_twins",
+    "_going_on",
     "pipeline",
 )
 """The modules of `temporal_hitl`, each importing only from those above it."""

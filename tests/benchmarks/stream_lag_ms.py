@@ -1,8 +1,8 @@
 """Milliseconds from the end of a step to its event in a subscriber.
 
-From the last line of a step's executor until `StepCompleted` is yielded, over every step of a chain,
-client and worker in one process, on an embedded server in memory. The value is the median of a
-subscriber that is alone; how it is where two subscribe to one run stands beside it.
+From the last line of a step's executor until `StepCompleted` is yielded, over every step of a chain
+of steps that do nothing, client and worker in one process, on an embedded server in memory. The
+value is the median of a subscriber that is alone; where two subscribe to one run stands beside it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ async def measure(rounds: int) -> Figure:
     """Return the lag, over `rounds` runs with one subscriber and as many with several."""
     names = [f"step_{number}" for number in range(STEPS)]
     chain = Workflow("chain", [Step(name, _work) for name in names])
-    async with embedded() as client:
-        async with Worker(client, task_queue=QUEUE, plugins=[HitlPlugin(workflows=[chain])]):
-            hitl = HitlClient(client, task_queue=QUEUE)
-            await _laps(hitl, min(WARM_UP, rounds), 1)
-            alone = await _laps(hitl, rounds, 1)
-            several = await _laps(hitl, rounds, WATCHERS)
+    plugin = HitlPlugin(workflows=[chain])
+    async with embedded() as client, Worker(client, task_queue=QUEUE, plugins=[plugin]):
+        hitl = HitlClient(client, task_queue=QUEUE)
+        await _laps(hitl, min(WARM_UP, rounds), 1)
+        alone = await _laps(hitl, rounds, 1)
+        several = await _laps(hitl, rounds, WATCHERS)
     detail = {
         "aim": 25,
         "rounds": rounds,
