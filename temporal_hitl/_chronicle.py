@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
@@ -29,7 +29,9 @@ PAUSES = 0.1, 5.0
 """Seconds after which a journal is asked again that nobody answered for: at first, doubling, and at
 most."""
 
-_EVENT: TypeAdapter[AnyStreamEvent] = TypeAdapter(AnyStreamEvent)
+_EVENT: TypeAdapter[AnyStreamEvent] = TypeAdapter(
+    AnyStreamEvent, config=ConfigDict(defer_build=True)
+)
 _BUSY = {
     RPCStatusCode.RESOURCE_EXHAUSTED,  # "consistent query buffer is full"
     RPCStatusCode.UNAVAILABLE,
