@@ -1,10 +1,14 @@
 # From a bare checkout: Python 3.11 or newer and make are all that is needed.
 #   make demo    run the main pipeline to its end, answering at the terminal
+#                (another one: make demo PIPELINE=article_refinement, or refund; of a file or
+#                order of yours: INPUT=...)
 #   make test    every test but the wide ones (`make test-all` has those too, with coverage)
 
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+PIPELINE ?= data_release
+INPUT ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -21,7 +25,7 @@ help:
 	@echo 'make bench   the measures, one JSON line each (some 15 minutes)'
 
 demo: $(VENV)/.local
-	$(BIN)/python -m workflows.demo
+	$(BIN)/python -m workflows.demo $(PIPELINE) $(if $(INPUT),'$(INPUT)')
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
@@ -56,10 +60,10 @@ $(VENV)/.created:
 
 $(VENV)/.local: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) (once) ...' >&2
-	@$(PIP) install -e '.[local]' -c constraints.txt
+	@$(PIP) install -e '.[local,demo]' -c constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) (once) ...' >&2
-	@$(PIP) install -e '.[all,dev]' -c constraints.txt
+	@$(PIP) install -e '.[all,demo,dev]' -c constraints.txt
 	@touch $@ $(VENV)/.local

@@ -108,6 +108,7 @@ def review_of(
     except DefinitionError as wrong:
         raise DefinitionError(f"{where}: {wrong}") from None
     _check_support(where, fitting, supports, flat)
+    _check_failure(where, fitting)
     _check_reject(where, fitting, has_else=rejected is OnReject.else_branch)
     _check_approve(where, fitting, supports)
     return fitting
@@ -137,6 +138,14 @@ def _check_support(
         there = ", ".join(each for each in HumanReview.model_fields if each in known)
         raise DefinitionError(
             f"{where}: {spelled} is not supported on {where.split()[0]}. Supported: {there}"
+        )
+
+
+def _check_failure(where: str, review: HumanReview) -> None:
+    if review.max_error_retries is not None and review.on_error is not OnError.pause:
+        raise DefinitionError(
+            f"{where}: max_error_retries is how often a person may try again, which needs"
+            " on_error='pause'"
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from temporal_hitl.errors import DefinitionError
 
@@ -48,19 +48,25 @@ class UserInputField(BaseModel):
         super().__init__(name=name, field_type=field_type, **rest)
 
     def annotation(self) -> tuple[Any, Any]:
-        """Return the Pydantic field definition that validates and describes this field."""
+        """Return the Pydantic field definition that validates and describes this field.
+
+        By alias, as Pydantic reserves names that a form may well have (`schema`, `_x`).
+        """
         kind = (
             Literal[tuple(self.allowed_values)]
             if self.allowed_values
             else _PYTHON_TYPES[self.field_type]
         )  # type: ignore[valid-type]
         if not self.required:
-            return cast(Any, kind) | None, Field(self.value, description=self.description)
+            optional = Field(self.value, alias=self.name, description=self.description)
+            return cast(Any, kind) | None, optional
         limits: dict[str, Any] = {}
         if self.field_type == "str" and not self.allowed_values:
             limits["min_length"] = 1
         examples = None if self.value is None else [self.value]
-        return kind, Field(description=self.description, examples=examples, **limits)
+        return kind, Field(
+            alias=self.name, description=self.description, examples=examples, **limits
+        )
 
 
 def form_of(
@@ -72,8 +78,30 @@ def form_of(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         raise DefinitionError(f"{title}: a form needs fields of different names, not {names!r}")
-    definitions: dict[str, Any] = {field.name: field.annotation() for field in parsed}
+    for field in parsed:
+        _check_values(title, field)
+    definitions: dict[str, Any] = {
+        f"value_{place}": field.annotation() for place, field in enumerate(parsed)
+    }
     return create_model(title, __config__=ConfigDict(extra="forbid", strict=True), **definitions)
+
+
+def _check_values(title: str, field: UserInputField) -> None:
+    """Refuse what a field offers and would not take."""
+    kind = TypeAdapter(_PYTHON_TYPES[field.field_type])
+    offered = [*(field.allowed_values or ()), *([] if field.value is None else [field.value])]
+    for value in offered:
+        try:
+            kind.validate_python(value, strict=True)
+        except ValidationError:
+            raise DefinitionError(
+                f"{title}: field {field.name!r} offers {value!r}, which is no {field.field_type}"
+            ) from None
+    if field.value is not None and field.allowed_values and field.value not in field.allowed_values:
+        raise DefinitionError(
+            f"{title}: field {field.name!r} offers {field.value!r}, which is not among its"
+            f" allowed_values {list(field.allowed_values)!r}"
+        )
 
 
 def _field(title: str, written: UserInputField | Mapping[str, Any]) -> UserInputField:
@@ -137,9 +165,12 @@ def _model_schema(model: type, title: str) -> dict[str, Any]:
             f"{title}: {model!r} is no form; a class must be a Pydantic model (BaseModel)"
         )
     try:
-        return model.model_json_schema()
+        schema = model.model_json_schema()
     except Exception as error:  # Pydantic's own, and what the author's hooks raise.
         raise DefinitionError(f"{title}: {model!r} has no JSON schema: {error}") from None
+    # Of a model that holds itself, Pydantic gives a reference alone.
+    reference = schema.get("$ref", "").removeprefix("#/$defs/")
+    return {**schema["$defs"][reference], "$defs": schema["$defs"]} if reference else schema
 
 
 def _checked_schema(schema: dict[str, Any], title: str) -> dict[str, Any]:
@@ -166,7 +197,7 @@ def completed(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
     """Return `values` in the form's order, with the defaults that it states for what is not
     there.
     """
-    properties: dict[str, dict[str, Any]] = schema.get("properties", {})
+    properties = _described(schema)
     stated = {name: each["default"] for name, each in properties.items() if "default" in each}
     there = {**stated, **values}
     return {name: there[name] for name in properties if name in there} | there
@@ -174,26 +205,55 @@ def completed(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
 
 def example(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return values that show what a form wants: what it suggests, else one of the right type."""
-    properties: dict[str, dict[str, Any]] = schema.get("properties", {})
-    return {name: _suggested(each) for name, each in properties.items()}
+    return _example(schema, schema.get("$defs", {}))
 
 
-_OF_TYPE: dict[str, Any] = {
+def _described(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    # A property may be described by `true` alone.
+    properties: dict[str, Any] = schema.get("properties", {})
+    return {name: each if isinstance(each, dict) else {} for name, each in properties.items()}
+
+
+_OF_TYPE: dict[Any, Any] = {
     "integer": 0,
     "number": 0.0,
     "boolean": False,
     "array": [],
-    "object": {},
+    "null": None,
 }
+_DEEPEST = 3
+"""How far an example goes into objects, which may hold themselves."""
 
 
-def _suggested(described: Mapping[str, Any]) -> Any:
-    for suggestions in (described.get("examples"), described.get("enum")):
+def _example(schema: Mapping[str, Any], named: Mapping[str, Any], depth: int = 1) -> dict[str, Any]:
+    if depth > _DEEPEST:
+        return {}
+    described = _described(schema)
+    return {name: _suggested(each, named, depth) for name, each in described.items()}
+
+
+def _suggested(described: Any, named: Mapping[str, Any], depth: int) -> Any:
+    if not isinstance(described, dict):
+        return "..."
+    found = cast(dict[str, Any], described)
+    if "default" in found and (found["default"] is not None or depth > 1):
+        return found["default"]
+    for suggestions in (found.get("examples"), found.get("enum")):
         if suggestions:
             return suggestions[0]
-    if described.get("default") is not None:
-        return described["default"]
-    options: list[dict[str, Any]] = described.get("anyOf", [])
-    if options:  # As Pydantic writes `int | None`.
-        return _suggested(options[0])
-    return described.get("const", _OF_TYPE.get(described.get("type", ""), "..."))
+    if "const" in found:
+        return found["const"]
+    if found.get("anyOf"):  # As Pydantic writes `int | None`.
+        return _suggested(found["anyOf"][0], named, depth)
+    reference = str(found.get("$ref", "")).removeprefix("#/$defs/")
+    if reference in named and depth < _DEEPEST:
+        return _suggested(named[reference], named, depth + 1)
+    return _of_type(found, named, depth)
+
+
+def _of_type(described: dict[str, Any], named: Mapping[str, Any], depth: int) -> Any:
+    kind = described.get("type")
+    kind = kind[0] if isinstance(kind, list) else kind  # pyright: ignore[reportUnknownVariableType]
+    if kind == "object":
+        return _example(described, named, depth + 1)
+    return _OF_TYPE.get(kind, "...")

@@ -113,8 +113,8 @@ async def _check_nothing_open(client: HitlClient, run_id: str, drafts: Sequence[
     waiting: list[str] = []
     for (asks, key), each in _open(await client.get(run_id)).items():
         of = "" if asks == run_id else f" of run {asks!r}"
-        lacks = f"; {names} is missing" if (names := missing.get((asks, key))) else ""
-        waiting.append(f"{key}{of} ({each.kind}: {each.message}{lacks})")
+        lacks = f" without {names}" if (names := missing.get((asks, key))) else ""
+        waiting.append(f"{key}{of} ({each.kind}{lacks}: {each.message})")
     if waiting:
         raise ValueError(f"nothing was decided; run {run_id!r} waits for {', '.join(waiting)}")
 

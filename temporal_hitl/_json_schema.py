@@ -10,15 +10,19 @@ but nothing that a function of theirs imports from elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, time
-from typing import Any
+from typing import Any, cast
 
-from jsonschema import FormatChecker, SchemaError
+from jsonschema import Draft202012Validator, FormatChecker, SchemaError
 from jsonschema.validators import validator_for
 from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 _FORMATS = FormatChecker()
+_PLAIN_DATA = {"const", "default", "enum", "examples"}
+"""Keys below which there are values, and no schemas."""
 
 
 def _parsed_by(parse: Callable[[str], object]) -> Callable[[Any], bool]:
@@ -33,20 +37,51 @@ _FORMATS.checks("date-time", raises=ValueError)(_parsed_by(datetime.fromisoforma
 _FORMATS.checks("time", raises=ValueError)(_parsed_by(time.fromisoformat))
 
 
+def _validator(schema: Mapping[str, Any]) -> Any:
+    # By the latest draft where it names none that is known; what it names is not looked for.
+    return validator_for(schema, default=Draft202012Validator)
+
+
 def mistake(schema: Mapping[str, Any]) -> str | None:
     """Return why `schema` is no JSON schema, as `where: what`, or None."""
     try:
-        validator_for(schema).check_schema(dict(schema))
+        _validator(schema).check_schema(dict(schema))
     except SchemaError as wrong:
         where = ".".join(str(part) for part in wrong.absolute_path) or "the schema"
         return f"{where}: {wrong.message}"
+    return _dangling(schema)
+
+
+def _dangling(schema: Mapping[str, Any]) -> str | None:
+    """Return which reference of `schema` leads nowhere: nothing is fetched from outside it."""
+    resource = DRAFT202012.create_resource(schema)
+    here = schema.get("$id", "")
+    registry: Registry[Any] = Registry()
+    resolver = registry.with_resource(here, resource).crawl().resolver(here)
+    for reference in _references(schema):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            return f"$ref: {reference!r} is not in the schema"
     return None
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, list):
+        for each in cast(list[Any], schema):
+            yield from _references(each)
+    elif isinstance(schema, dict):
+        for key, each in cast(dict[str, Any], schema).items():
+            if key == "$ref" and isinstance(each, str):
+                yield each
+            elif key not in _PLAIN_DATA:
+                yield from _references(each)
 
 
 def problems(schema: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
     """Return every reason why `values` do not fit `schema`, as `where: what`."""
     # A registry of our own: the default one fetches what a schema refers to from the network.
-    checker = validator_for(schema)(schema, registry=Registry(), format_checker=_FORMATS)
+    checker = _validator(schema)(schema, registry=Registry(), format_checker=_FORMATS)
     try:
         found = sorted(checker.iter_errors(values), key=lambda each: each.json_path)
     except Exception as error:  # A reference to nowhere, a pattern that is none.
@@ -54,5 +89,7 @@ def problems(schema: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
     told: list[str] = []
     for each in found:
         where = ".".join(str(part) for part in each.absolute_path)
-        told.append(f"{where[:80]}: {each.message[:300]}" if where else each.message[:300])
+        # Of alternatives (`int | None`) each one's own reason helps, and not that none fits.
+        reasons = [inner.message for inner in each.context or ()] or [each.message]
+        told.append(": ".join(filter(None, [where[:80], "; or ".join(reasons)[:300]])))
     return told

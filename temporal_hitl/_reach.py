@@ -19,7 +19,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowQueryFailedError,
 )
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_hitl._wire import read
@@ -191,6 +191,8 @@ class Reach:
             told: Any = await self._client.get_workflow_handle(described.id).result()
         except WorkflowFailureError as failure:
             cause = failure.cause
+            while isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause:
+                cause = cause.cause  # It alone says why.
             told = (
                 cause.details[0] if isinstance(cause, ApplicationError) and cause.details else None
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import SqliteDb
+from tests.seeds import Play, Played, cells_in, replayed
 from tests.stage import SUGGESTED, server_options
 
 
@@ -45,8 +47,11 @@ def cache(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of the one embedded server per test process that `Workflow.run` starts."""
-    return tmp_path_factory.mktemp("embedded") / "dev.db"
+    """The file of the one embedded server per test process that `Workflow.run` starts.
+
+    It has the name that the seeds use, so that their programs run on it where it is.
+    """
+    return tmp_path_factory.mktemp("embedded") / "workflow.db"
 
 
 @pytest.fixture
@@ -56,3 +61,30 @@ def embedded(database: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteDb:
         monkeypatch.delenv(f"TEMPORAL_{name}", raising=False)
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(database.with_name("temporal.toml")))
     return SqliteDb(db_file=database)
+
+
+@pytest.fixture
+def play(
+    embedded: SqliteDb,
+    database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Play:
+    """Plays cells where `workflow.db` is the embedded server's file, and replays what ran."""
+    monkeypatch.chdir(database.parent)
+
+    def in_cells(*cells: str, typed: Sequence[str] = ()) -> Played:
+        left = list(typed)
+
+        def types(prompt: str) -> str:
+            line = left.pop(0)
+            print(f"{prompt}{line}")
+            return line
+
+        names = cells_in(tmp_path, cells, types)
+        assert [] == left, "not everything that was typed was asked for"
+        asyncio.run(replayed(embedded, names["workflow"]))
+        return Played(capsys.readouterr().out.splitlines(), names)
+
+    return in_cells

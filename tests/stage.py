@@ -52,6 +52,8 @@ def server_options(*settings: str) -> dict[str, Any]:
     dynamic = [
         "frontend.WorkflowTimeSkippingEnabled=true",
         "history.transferProcessorMaxPollRPS=2000",
+        "history.timerProcessorMaxPollRPS=2000",
+        'history.timerProcessorMaxTimeShift="1ms"',  # A second, unless said otherwise.
         *settings,
     ]
     attributes = [f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]

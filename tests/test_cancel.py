@@ -142,7 +142,8 @@ async def test_a_run_with_a_running_step(
         name="both",
     )
     pipeline = Workflow("release", [branches, Step("save", never)])
-    async with serving(env, pipeline) as client:
+    often = timedelta(seconds=0.2)
+    async with serving(env, pipeline, max_heartbeat_throttle_interval=often) as client:
         run = await client.start("release", "data")
         await until(work.begun.is_set)
         assert [each.id for each in (await client.wait(run, timeout=WAIT)).requirements] == [

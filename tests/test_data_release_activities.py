@@ -17,14 +17,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import activities.data_release as data_release
-from activities.data_release import load, profile, read_request, redact, release
+from activities.data_release import (
+    by_edit,
+    by_feedback,
+    by_form,
+    draft,
+    load,
+    profile,
+    read_request,
+    redact,
+    release,
+)
 from activities.data_release.redaction import mask
 from activities.data_release.tables import read_table
-from activities.data_release.writing import csv_bytes, write_whole
+from activities.writing import csv_bytes, write_whole
 
 LEGISLATORS = Path(__file__).parent.parent / "activities" / "data" / "legislators.csv"
 SOURCE_SHA256 = "a9e859104ce52e63212ce43c9421dcab3024afc00708a5ba5a8ae068b8f5a185"
 RELEASED_SHA256 = "abc95ee10f2f04da5e2e57d4a7b7b39af59fc4d71cf4c343f27becdf72ce4b67"
+KEPT = ("birthday", "gender", "type", "state", "district", "party")
 SALT = "a salt for tests only"
 EVERY_METHOD = {
     "bioguide_id": "hash",
@@ -226,7 +237,7 @@ def test_a_reader_never_sees_half_a_file_even_when_the_writer_is_killed(tmp_path
         [
             sys.executable,
             "-c",
-            "import sys; from activities.data_release.writing import write_whole\n"
+            "import sys; from activities.writing import write_whole\n"
             "while True:\n"
             "    for letter in (b'a', b'b'): write_whole(sys.argv[1], letter * 2_000_000)",
             str(target),
@@ -260,6 +271,100 @@ def test_writing_that_fails_leaves_the_old_file_and_no_other(
         write_whole(target, b"new")
 
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+# What people say
+
+
+COLUMNS = ["name", "city", "born", "type", "year"]
+
+
+@pytest.mark.parametrize(
+    ("feedback", "asked"),
+    [
+        ("remove city", {"city": "remove"}),
+        ("City too, please", {"city": "remove"}),
+        ("mask name and city; shorten born", {"name": "mask", "city": "mask", "born": "year"}),
+        ("name should be hashed, city kept", {"name": "hash", "city": "hash"}),
+        ("keep city, remove name", {"city": "keep", "name": "remove"}),
+        ("hide the names", {}),
+        ("the year must be masked", {"year": "mask"}),
+        ("not good enough", {}),
+        ("", {}),
+    ],
+)
+def test_feedback_is_understood_by_the_columns_it_names(
+    feedback: str, asked: dict[str, str]
+) -> None:
+    """Feedback changes the columns that it names, by the method that it names, and no other."""
+    assert asked == by_feedback(feedback, COLUMNS)
+
+
+def test_a_form_treats_what_it_names_and_the_rest_is_as_suggested() -> None:
+    """A form overrides the suggestion column by column; what neither names is kept."""
+    form: dict[str, Any] = {"keep": ["name"], "mask": ["city"], "remove": None}
+
+    treated = by_form({"name": "remove", "born": "year"}, COLUMNS, form)
+
+    assert treated == {
+        "name": "keep",
+        "city": "mask",
+        "born": "year",
+        "type": "keep",
+        "year": "keep",
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        ({"mask": ["age"]}, "no column 'age' to 'mask': the columns are name, city, born"),
+        ({"mask": ["name"], "keep": ["name"]}, "column 'name' is to be treated as 'keep' and as"),
+        ({"mask": [7]}, "the columns to 'mask' are [7]: give their names as text"),
+    ],
+)
+def test_a_form_that_cannot_be_carried_out_is_refused(form: dict[str, Any], sentence: str) -> None:
+    """A form with a column that is not there, or is there twice, is refused with a sentence."""
+    with pytest.raises(ValueError) as refused:
+        by_form({}, COLUMNS, form)
+
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("edited", [None, "fine", {}, {"name": "keep"}, {"name": "blur"}])
+def test_an_edited_draft_must_name_every_column(edited: Any) -> None:
+    """An edit that leaves a column out, or gives it a method that is none, releases nothing."""
+    with pytest.raises(ValueError, match="give each of name, city one of keep, remove, mask,"):
+        by_edit(edited, ["name", "city"])
+
+
+def test_a_draft_tells_what_would_stop_its_release(tmp_path: Path) -> None:
+    """The reviewer sees the leaks that the release would refuse, and what feedback did about it."""
+    source = people(
+        tmp_path, "name,note\nAda Lovelace,first visit\nAlan Turing,came with ADA LOVELACE.\n"
+    )
+    request = read_request({"source": str(source), "out": str(tmp_path / "out")})
+    profiled = profile(source)
+
+    first = draft(request, profiled, {"mask": ["name"]})
+    second = draft(request, profiled, rejected=first, feedback="mask note")
+    third = draft(request, profiled, rejected=second, feedback="mask note")
+
+    assert ["the redacted column 'name' can still be read in 'note'"] == [
+        each[:54] for each in first["problems"]
+    ]
+    assert ([], ["mask note"]) == (second["problems"], second["changes"])
+    assert ["nothing: it is so already"] == third["changes"]
+
+
+def test_a_quick_profile_looks_at_rows_all_over_the_file() -> None:
+    """A quick profile of the real file finds the same columns personal from a hundred rows."""
+    quick, deep = profile(LEGISLATORS, "quick"), profile(LEGISLATORS, "deep")
+
+    assert (100, 540) == (quick["looked_at"], deep["looked_at"])
+    assert deep["suggested"] == quick["suggested"]
+    assert quick["singled_out"] is None
+    assert deep["singled_out"] == {"rows": 540, "by": [*KEPT]}
 
 
 # Files that cannot be used

@@ -228,9 +228,13 @@ def update(run: str) -> list[str]:
     ]
 
 
-async def test_more_decisions_than_are_kept(short: WorkflowEnvironment) -> None:
+@pytest.mark.parametrize("most", [50, pytest.param(RECORDS_KEPT, marks=pytest.mark.slow)])
+async def test_more_decisions_than_are_kept(
+    short: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
     """The last 1,000 go along when a run continues as new; an older one is unknown afterwards."""
-    names = [f"g{number}" for number in range(RECORDS_KEPT + 1)]
+    monkeypatch.setattr("temporal_hitl._execution.RECORDS_KEPT", most)
+    names = [f"g{number}" for number in range(most + 1)]
     many = Parallel(*(gated(name) for name in names), name="many")
     loop = Loop([Step("tick", work)], name="work", max_iterations=14)
     definition = Workflow("thousand", [many, loop, gated("sign")])
@@ -250,7 +254,7 @@ async def test_more_decisions_than_are_kept(short: WorkflowEnvironment) -> None:
         output = await ended(client, run)
         started = await replay_all(short, run, definition)
 
-    assert RECORDS_KEPT + 1 == len(records)
+    assert (1000, most + 1) == (RECORDS_KEPT, len(records))
     assert records[1] == kept.model_dump(mode="json")
     assert [f"many.{name}" for name in names[1:]] + ["sign"] == [
         each.requirement_id for each in output.resolutions

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pexpect
@@ -14,8 +18,8 @@ import pytest
 from tests.stage import WAIT, temporal_binary
 
 ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "activities" / "data" / "legislators.csv"
-COMMAND = ["-W", "error", "-m", "workflows.demo", str(SOURCE)]
+DATA = ROOT / "activities" / "data"
+COMMAND = ["-W", "error", "-m", "workflows.demo"]
 
 
 def environment() -> dict[str, str]:
@@ -25,11 +29,29 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PATH": path}
 
 
-def test_without_a_terminal(tmp_path: Path) -> None:
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A folder that holds the orders where a refund looks for them."""
+    (tmp_path / "activities" / "data").mkdir(parents=True)
+    shutil.copy(DATA / "orders.csv", tmp_path / "activities" / "data")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "answers", "result"),
+    [
+        ([], 5, "released: "),
+        (["article_refinement", str(DATA / "tool_library.md")], 3, "written: "),
+        (["refund", "1007"], 2, "ledger: "),
+    ],
+    ids=["data_release", "article_refinement", "refund"],
+)
+def test_without_a_terminal(shop: Path, given: list[str], answers: int, result: str) -> None:
     """A scripted reviewer answers and says so; the result lies where the output says."""
+    shutil.copy(DATA / "legislators.csv", shop / "activities" / "data")
     done = subprocess.run(
-        [sys.executable, *COMMAND],
-        cwd=tmp_path,
+        [sys.executable, *COMMAND, *given],
+        cwd=shop,
         env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -38,41 +60,122 @@ def test_without_a_terminal(tmp_path: Path) -> None:
     )
 
     assert 0 == done.returncode, done.stderr
-    assert 2 == done.stdout.count("\nscripted reviewer: ")
-    released = re.search(r"released: (\S+)", done.stdout)
-    assert released is not None
-    assert (tmp_path / released[1]).is_file()
+    assert 1 + answers == done.stdout.count("\nscripted reviewer: ")
+    assert answers == done.stdout.count("\nWaits for a person: ")
+    found = re.search(rf"{result} *(\S+)", done.stdout)
+    assert found is not None
+    assert (shop / found[1]).is_file()
     assert re.search(
         r"the run: +http://127\.0\.0\.1:\d+/namespaces/default/workflows/", done.stdout
     )
     assert 1 == done.stderr.count("no Temporal server is configured")
 
 
-@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
-def test_at_a_terminal(tmp_path: Path, answer: str, code: int) -> None:
-    """The person at the terminal decides; an answer that is none is asked for again."""
-    demo = pexpect.spawn(
+def at_a_terminal(folder: Path, *given: str) -> pexpect.spawn[str]:
+    return pexpect.spawn(
         sys.executable,
-        COMMAND,
-        cwd=str(tmp_path),
+        [*COMMAND, *given],
+        cwd=str(folder),
         env=environment(),  # pyright: ignore[reportArgumentType]
         encoding="utf-8",
         timeout=3 * WAIT,
     )
-    demo.expect(r"Confirm\? \(y/n\): ")
-    demo.sendline("perhaps")
-    demo.expect(r"Confirm\? \(y/n\): ")
-    demo.sendline(answer)
-    demo.expect("Your name: ")
-    demo.sendline("Ana")
-    if answer == "n":
-        demo.expect("Why not")
-        demo.sendline("not yet")
-    demo.expect(f"Ana decided '{'confirm' if code == 0 else 'reject'}' by update")
-    demo.expect("press Enter")
-    demo.sendline("")
+
+
+def converse(demo: pexpect.spawn[str], lines: Sequence[tuple[str, str]]) -> None:
+    """Wait for each prompt, and type the answer to it."""
+    for prompt, answer in lines:
+        demo.expect_exact(prompt)
+        demo.sendline(answer)
+
+
+def ended(demo: pexpect.spawn[str], shown: str) -> int | None:
+    """Wait for what is shown in the end, leave, and return the exit code."""
+    demo.expect_exact(shown)
+    converse(demo, [("press Enter. ", "")])
     demo.expect(pexpect.EOF)
     demo.close()
+    return demo.exitstatus
 
-    assert code == demo.exitstatus
-    assert (code == 0) == (tmp_path / "released" / "legislators" / "legislators.csv").exists()
+
+def test_a_release_at_a_terminal(tmp_path: Path) -> None:
+    """The person at the terminal mends the source, chooses, fills in, rejects, edits and confirms;
+    an answer that is none is asked for again.
+    """
+    demo = at_a_terminal(tmp_path, "data_release", "people.csv")
+    converse(demo, [("Retry or skip? (r/s): ", "perhaps")])
+    shutil.copy(DATA / "legislators.csv", tmp_path / "people.csv")
+    converse(
+        demo,
+        [
+            ("Retry or skip? (r/s): ", "r"),
+            ("Your name: ", "Ana"),
+            ("Choose quick, deep, or Enter for none: ", "sideways"),
+            ("Choose quick, deep, or Enter for none: ", "quick"),
+            ("Fill in the form? (y/n): ", "y"),
+            ("remove (", ""),
+            ("mask (", "full_name, last_name"),
+            ("hash (", ""),
+            ("year (", ""),
+            ("keep (", ""),
+            ("Accept, edit or reject? (a/e/r): ", "r"),
+            ("What should be different? ", "remove district and last_name"),
+            ("Accept, edit or reject? (a/e/r): ", "e"),
+            ("Which part (", "columns.gender"),
+            ("New value (", "remove"),
+            ("Confirm? (y/n): ", "y"),
+        ],
+    )
+
+    assert 0 == ended(demo, "publish: Ana decided 'confirm' by update")
+    with (tmp_path / "released" / "people" / "people.csv").open(encoding="utf-8") as file:
+        released = list(csv.DictReader(file))
+    assert ["full_name", "birthday", "type", "state", "party"] == list(released[0])
+    assert "S••• B•••" == released[0]["full_name"]
+
+
+def test_an_article_at_a_terminal(tmp_path: Path) -> None:
+    """The person at the terminal starts the loop, asks for another round, and edits that."""
+    (tmp_path / "mine.md").write_text("My own words.\n")
+    demo = at_a_terminal(tmp_path, "article_refinement", str(DATA / "tool_library.md"))
+    converse(
+        demo,
+        [
+            ("Confirm? (y/n): ", "y"),
+            ("Your name: ", "Ana"),
+            ("Accept, edit or reject? (a/e/r): ", "r"),
+            ("What should be different? ", "shorter sentences"),
+            ("Accept, edit or reject? (a/e/r): ", "e"),
+            ("Which part (", "text"),
+            ("New value (", "@mine.md"),
+        ],
+    )
+
+    assert 0 == ended(demo, "refinement.2: Ana decided 'edit' by update")
+    written = tmp_path / "refined" / "tool_library"
+    assert "My own words.\n" == (written / "tool_library.md").read_text()
+    assert 2 == len(json.loads((written / "report.json").read_text())["rounds"])
+
+
+def test_a_refund_at_a_terminal(shop: Path) -> None:
+    """The person at the terminal says why, and that it is not to be; then nothing is paid."""
+    demo = at_a_terminal(shop, "refund", "1002")
+    form = "Fill in the form? (y/n): "
+    converse(demo, [(form, "y"), ("reason (", "because"), ("note (", "")])
+    demo.expect_exact("That does not do: ")
+    converse(demo, [(form, "y"), ("reason (", ""), ("note (", "in May")])
+    demo.expect_exact("Still missing: reason")
+    converse(
+        demo,
+        [
+            (form, "y"),
+            ("reason (", "late"),
+            ("note (", ""),
+            ("Your name: ", "Ana"),
+            ("Confirm? (y/n): ", "n"),
+            ("Why not? ", "too late"),
+        ],
+    )
+
+    assert 1 == ended(demo, "kept: 129.00 EUR for order 1002 (Ana decided 'reject' by update")
+    assert not (shop / "refunds").exists()

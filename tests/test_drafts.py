@@ -346,7 +346,7 @@ def test_the_seeds_loop_over_fields() -> None:
     ],
 )
 def test_wrong_values(values: dict[str, Any], told: list[str]) -> None:
-    """A call with a wrong value lists every problem, and keeps none of its values (bug K12)."""
+    """A call with a wrong value lists every problem, and keeps none of its values (bug K14)."""
     for before in ({}, {"note": "kept", "columns": ["ssn"]}):
         each = draft("user_input")
         if before:
@@ -439,7 +439,7 @@ def test_what_each_kind_is_called() -> None:
         "needs_route_selection": {"route", "routes"},
         "needs_output_review": {"output_review", "iteration_review"},
         "confirmation_message": {"confirmation"},
-        "user_input_message": {"user_input", "schema"},
+        "user_input_message": {"user_input", "schema", "route", "routes"},
         "output_review_message": {"output_review", "iteration_review"},
         "allow_multiple_selections": {"routes"},
         "available_choices": {"route", "routes"},
@@ -737,30 +737,42 @@ def everything_at_once(db: SqliteDb) -> Workflow:
     return Workflow("everything", [Step("Start", fetch), Parallel(*branches, name="All")], db=db)
 
 
-async def test_continue_run_sends_all_kinds(embedded: SqliteDb) -> None:
-    """What a program fills in of every kind, child runs' too, one call sends; a form that lacks a
-    value is not sent, and where nothing else was decided that is said.
-    """
-    pipeline = everything_at_once(embedded)
+async def asking(pipeline: Workflow) -> WorkflowRunOutput:
+    """Start a run, and return it once each of its branches asks."""
     started = await pipeline.arun("data")
 
     async def all_open() -> WorkflowRunOutput | None:
         told = await pipeline.aget_run_output(started.run_id)
         return told if 7 == len(told.open_requirements) else None
 
-    run: WorkflowRunOutput = await until(all_open)
-    assert run == WorkflowRunOutput.model_validate_json(run.model_dump_json())
-    assert ("All", 1) == (run.paused_step_name, run.paused_step_index)
-    [form_] = run.steps_requiring_user_input
-    form_.set_user_input(limit=1)
+    return await until(all_open)
+
+
+async def test_nothing_is_decided(embedded: SqliteDb) -> None:
+    """Where nothing was decided, that names all that is open, and what a form lacks that was
+    begun.
+    """
+    pipeline = everything_at_once(embedded)
+    run = await asking(pipeline)
+    run.steps_requiring_user_input[0].set_user_input(limit=1)
     with pytest.raises(ValueError) as raised:
         await pipeline.acontinue_run(run)
-    told = str(raised.value)
-    assert "all.filled_in (user_input: Fill in what step 'filled_in' needs:; columns is" in told
-    assert [] == [each.id for each in run.drafts() if f"{each.id} " not in told]
-    assert "inner of run" in told
+    await pipeline.acancel_run(run.run_id)
 
-    form_.set_user_input(columns=["ssn"])
+    told = str(raised.value)
+    assert [] == [each.id for each in run.drafts() if f"{each.id} " not in told]
+    assert "all.filled_in (user_input without columns: Fill in what step 'filled_in'" in told
+    assert f"inner of run '{run.run_id}.all.below' (confirmation: " in told
+    assert run == WorkflowRunOutput.model_validate_json(run.model_dump_json())
+    assert ("All", 1) == (run.paused_step_name, run.paused_step_index)
+
+
+async def test_continue_run_sends_all_kinds(embedded: SqliteDb) -> None:
+    """What a program fills in of every kind, child runs' too, one call sends."""
+    pipeline = everything_at_once(embedded)
+    run = await asking(pipeline)
+    run.steps_requiring_user_input[0].set_user_input(limit=1)
+    run.steps_requiring_user_input[0].set_user_input(columns=["ssn"])
     run.steps_requiring_route[0].select("deep")
     for review in run.steps_requiring_output_review:
         review.edit(f"edited {review.step_output.content}")  # type: ignore[union-attr]

@@ -123,8 +123,15 @@ def servers_on(db: Path) -> list[psutil.Process]:
 
 
 async def gone(pid: int) -> None:
-    """Return once no process has `pid`."""
-    await eventually(lambda: not psutil.pid_exists(pid), f"the end of the server, {pid}")
+    """Return once the process has ended, whenever the system's first process takes note of that."""
+
+    def has_ended() -> bool:
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    await eventually(has_ended, f"the end of the server, {pid}")
 
 
 async def nobody_on(db: Path) -> None:

@@ -291,49 +291,52 @@ ROW_JSON = {"name": "Ana", "born": "2001-02-03"}
 KEY = uuid.UUID(int=7)
 
 
-@pytest.mark.parametrize(
-    ("returned", "content"),
-    [
-        (None, None),
-        ("", ""),
-        (0, 0),
-        (10**40, 10**40),
-        ([1, (2, 3)], [1, [2, 3]]),
-        ({"ä": "ß\u2028"}, {"ä": "ß\u2028"}),
-        (ROW, ROW_JSON),
-        (Report(rows=[ROW], took=timedelta(hours=1)), {"rows": [ROW_JSON], "took": "PT1H"}),
-        ({"deep": [ROW]}, {"deep": [ROW_JSON]}),
-        (NOON, "2026-03-01T12:00:00Z"),
-        (Decimal("1.10"), "1.10"),
-        (KEY, str(KEY)),
-        (Path("/tmp/x"), "/tmp/x"),
-        (Colour.red, "r"),
-        ({3}, [3]),
-        (b"bytes", "bytes"),
-        ({1: "one"}, {"1": "one"}),
-        (StepOutput(content=ROW), ROW_JSON),
-        (StepOutput(content={"when": NOON}), {"when": "2026-03-01T12:00:00Z"}),
-        (StepOutput(), None),
-    ],
-)
-async def test_what_an_executor_returns_becomes_json(
-    env: WorkflowEnvironment, returned: Any, content: Any
-) -> None:
+RETURNED: list[tuple[Any, Any]] = [
+    (None, None),
+    ("", ""),
+    (0, 0),
+    (10**40, 10**40),
+    ([1, (2, 3)], [1, [2, 3]]),
+    ({"ä": "ß\u2028"}, {"ä": "ß\u2028"}),
+    (ROW, ROW_JSON),
+    (Report(rows=[ROW], took=timedelta(hours=1)), {"rows": [ROW_JSON], "took": "PT1H"}),
+    ({"deep": [ROW]}, {"deep": [ROW_JSON]}),
+    (NOON, "2026-03-01T12:00:00Z"),
+    (Decimal("1.10"), "1.10"),
+    (KEY, str(KEY)),
+    (Path("/tmp/x"), "/tmp/x"),
+    (Colour.red, "r"),
+    ({3}, [3]),
+    (b"bytes", "bytes"),
+    ({1: "one"}, {"1": "one"}),
+    (StepOutput(content=ROW), ROW_JSON),
+    (StepOutput(content={"when": NOON}), {"when": "2026-03-01T12:00:00Z"}),
+    (StepOutput(), None),
+]
+"""What an executor returns, and the content that it is."""
+
+
+async def test_what_an_executor_returns_becomes_json(env: WorkflowEnvironment) -> None:
     """What an executor returns is the content, as the JSON that Pydantic makes of it; the next
     step sees that.
     """
 
-    def give(step_input: StepInput) -> Any:
-        return returned
+    def gives(returned: Any) -> Any:
+        return lambda step_input: returned
 
     def seen(step_input: StepInput) -> Any:
         return step_input.previous_step_content
 
-    step = Step("give", give, max_retries=0, on_error="fail")
-    output = await outcome(env, Workflow("returning", [step, seen]))
+    steps: list[Step] = []
+    for number, (returned, _) in enumerate(RETURNED):
+        give = Step(f"give_{number}", gives(returned), max_retries=0, on_error="fail")
+        steps += [give, Step(f"see_{number}", seen)]
+    output = await outcome(env, Workflow("returning", steps))
 
-    assert (output.error, output.step_results[0].content) == (None, content)
-    assert content == output.content
+    contents = [repr(content) for _, content in RETURNED]
+    assert output.error is None
+    assert contents == [repr(each.content) for each in output.step_results[::2]]
+    assert contents == [repr(each.content) for each in output.step_results[1::2]]
 
 
 async def test_a_step_output_keeps_its_names_to_the_library(env: WorkflowEnvironment) -> None:

@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-EXTRAS = {"local", "cli", "api", "agents", "notify", "all", "dev"}
+EXTRAS = {"local", "cli", "api", "agents", "notify", "demo", "all", "dev"}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_the_extras_are_there(metadata: Message) -> None:
     ]
     (everything,) = map(Requirement, optional["all"])
     assert everything.name == "temporal-hitl"
-    assert everything.extras == EXTRAS - {"all", "dev"}
+    assert everything.extras == EXTRAS - {"all", "demo", "dev"}
 
 
 def test_the_constraints_are_exact() -> None:

@@ -153,22 +153,17 @@ print(Workflow("everything", everything()).plan.digest)
 
 def test_the_digest_is_the_same_in_every_process() -> None:
     """Two processes with different hash seeds make the same plan, so workers of a fleet agree."""
+    seed = "1" if os.environ.get("PYTHONHASHSEED") == "4711" else "4711"
+    there = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=True,
+    )
 
-    def digest(seed: str) -> str:
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=WAIT,
-            check=True,
-        )
-        return done.stdout.strip()
-
-    here = Workflow("everything", everything()).plan.digest
-
-    assert {here} == {digest("1"), digest("4711")}
+    assert Workflow("everything", everything()).plan.digest == there.stdout.strip()
 
 
 CHANGES: dict[str, Callable[[], list[Node]]] = {

@@ -159,43 +159,50 @@ def gated(name: str) -> Step:
     return Step(name, write, requires_confirmation=True)
 
 
-@pytest.mark.parametrize(
-    ("before", "first", "second", "after", "conflicts"),
-    [
-        ({}, {"k": 1}, {"k": 1}, {"k": 1}, 0),
-        ({}, {"k": 1}, {"k": 2}, {"k": 2}, 1),
-        ({"k": 1}, {"k": 2}, {"k": 1}, {"k": 2}, 0),
-        ({"k": 1}, {"k": ...}, {}, {}, 0),
-        ({"k": 1}, {"k": ...}, {"k": ...}, {}, 0),
-        ({"k": 1}, {"k": ...}, {"k": 2}, {"k": 2}, 1),
-        ({"k": 1}, {"k": 2}, {"k": ...}, {}, 1),
-        ({}, {"k": None}, {}, {"k": None}, 0),
-        ({"k": None}, {"k": ...}, {}, {}, 0),
-        ({"k": 1}, {"k": None}, {"k": ...}, {}, 1),
-        ({"k": 1}, {"k": True}, {}, {"k": True}, 0),
-        ({}, {"k": 0}, {"k": False}, {"k": False}, 1),
-    ],
-)
-async def test_how_branches_merge(
-    env: WorkflowEnvironment,
-    before: State,
-    first: State,
-    second: State,
-    after: State,
-    conflicts: int,
-) -> None:
+MERGES: list[tuple[State, State, State, State, int]] = [
+    ({}, {"k": 1}, {"k": 1}, {"k": 1}, 0),
+    ({}, {"k": 1}, {"k": 2}, {"k": 2}, 1),
+    ({"k": 1}, {"k": 2}, {"k": 1}, {"k": 2}, 0),
+    ({"k": 1}, {"k": ...}, {}, {}, 0),
+    ({"k": 1}, {"k": ...}, {"k": ...}, {}, 0),
+    ({"k": 1}, {"k": ...}, {"k": 2}, {"k": 2}, 1),
+    ({"k": 1}, {"k": 2}, {"k": ...}, {}, 1),
+    ({}, {"k": None}, {}, {"k": None}, 0),
+    ({"k": None}, {"k": ...}, {}, {}, 0),
+    ({"k": 1}, {"k": None}, {"k": ...}, {}, 1),
+    ({"k": 1}, {"k": True}, {}, {"k": True}, 0),
+    ({}, {"k": 0}, {"k": False}, {"k": False}, 1),
+]
+"""The state before, what each of two branches writes, the state after, and how many conflicts."""
+
+
+async def test_how_branches_merge(env: WorkflowEnvironment) -> None:
     """Branches merge by what each one changed: unchanged keys say nothing, removals and nulls are
     changes.
     """
-    fan = Parallel(writes("first", **first), writes("second", **second), name="fan")
+
+    def of_case(number: int, state: State) -> State:
+        return {f"{key}_{number}": value for key, value in state.items()}
+
+    fans: list[Parallel] = []
+    before: State = {}
+    for n, (held, first, second, _, _) in enumerate(MERGES):
+        branches = (
+            writes(f"first_{n}", **of_case(n, first)),
+            writes(f"second_{n}", **of_case(n, second)),
+        )
+        fans.append(Parallel(*branches, name=f"fan_{n}"))
+        before |= of_case(n, held)
     output = await outcome(
-        env, Workflow("stateful", [fan]), options=RunOptions(session_state=before)
+        env, Workflow("stateful", fans), options=RunOptions(session_state=before)
     )
 
-    assert [(key, repr(value)) for key, value in after.items()] == [
-        (key, repr(value)) for key, value in output.session_state.items()
-    ]
-    assert conflicts == len(output.events)
+    told = [each.path for each in output.events]
+    assert {f"k_{n}" for n, case in enumerate(MERGES) if case[3]} == set(output.session_state)
+    assert sum(case[-1] for case in MERGES) == len(told)
+    for n, (*case, after, conflicts) in enumerate(MERGES):
+        merged = {key: value for key, value in output.session_state.items() if key == f"k_{n}"}
+        assert (repr(of_case(n, after)), conflicts) == (repr(merged), told.count(f"fan_{n}")), case
 
 
 async def test_a_parallel_in_a_parallel(env: WorkflowEnvironment) -> None:

@@ -383,15 +383,17 @@ def test_a_script_that_leaves_while_its_run_waits(tmp_path: Path) -> None:
 
 
 BESIDE = """
-import asyncio, time
+import asyncio, threading, time
 from temporal_hitl import Parallel
 
+begun = threading.Semaphore(0)
+
 def in_a_thread(step_input):
-    print("begun", flush=True)
+    begun.release()
     time.sleep(30)
 
 async def on_the_loop(step_input):
-    print("begun", flush=True)
+    begun.release()
     await asyncio.sleep(30)
 
 def confirmed(step_input):
@@ -401,33 +403,34 @@ gated = Step("confirmed", confirmed, requires_confirmation=True)
 beside = Workflow(
     name="beside",
     db=SqliteDb(db_file="dev.db"),
-    steps=[Parallel(Step("slow", EXECUTOR), gated, name="both")],
+    steps=[Parallel(in_a_thread, on_the_loop, gated, name="all")],
 )
 output = beside.run("users", run_id="the-run")
+for _ in range(2):
+    begun.acquire(timeout=20)
 print(output.running, output.is_paused, flush=True)
 """
+WORKING = "['all.in_a_thread', 'all.on_the_loop'] True"
 
 
-@pytest.mark.parametrize("executor", ["in_a_thread", "on_the_loop"])
-def test_leaving_while_a_step_runs(tmp_path: Path, executor: str) -> None:
-    """A script whose run waits, and works beside that, leaves without waiting for the work."""
-    with script(tmp_path, BESIDE.replace("EXECUTOR", executor)) as process:
-        said(process, "begun")
-        said(process, "['both.slow'] True")
+def test_leaving_while_steps_run(tmp_path: Path) -> None:
+    """A script whose run waits, and works beside that, in a thread and on the loop, leaves without
+    waiting for the work.
+    """
+    with script(tmp_path, BESIDE) as process:
+        said(process, WORKING)
         code, errors = left(process)
 
     assert (code, len(errors.splitlines())) == (0, 1), errors
 
 
-@pytest.mark.parametrize("executor", ["in_a_thread", "on_the_loop"])
-def test_interrupted(tmp_path: Path, executor: str) -> None:
+def test_interrupted(tmp_path: Path) -> None:
     """Ctrl-C while a call waits ends the script at once, as anywhere in Python."""
     wait = "output.steps_requiring_confirmation[0].confirm()\nbeside.continue_run(output)\n"
     # Whoever started the tests may ignore Ctrl-C, as a shell does for what it runs behind itself.
     usual = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    with script(tmp_path, usual, BESIDE.replace("EXECUTOR", executor), wait) as process:
-        said(process, "begun")
-        said(process, "['both.slow'] True")
+    with script(tmp_path, usual, BESIDE, wait) as process:
+        said(process, WORKING)
         said(process, "confirmed")
         process.send_signal(signal.SIGINT)
         code, errors = left(process)
@@ -468,7 +471,10 @@ for name in ("one", "two"):
 
 
 ASK = """
+from datetime import timedelta
+from temporal_hitl import _reach
 from temporal_hitl.errors import NoWorker
+_reach.PATIENCE = timedelta(seconds=2)
 elsewhere = Workflow(name="data_pipeline", task_queue=sys.argv[1], steps=steps)
 try:
     print("paused", elsewhere.run("users", run_id="on-" + sys.argv[1]).is_paused, flush=True)

@@ -6,6 +6,9 @@ from activities.data_release.profiling import ColumnProfile
 from activities.data_release.redaction import Method
 from activities.data_release.verification import SinglingOut
 
+Depth = Literal["quick", "deep"]
+Treatment = Literal["keep"] | Method
+
 
 class Request(TypedDict):
     """Where a run reads, drafts and releases."""
@@ -26,12 +29,21 @@ class Dataset(TypedDict):
 
 
 class Profile(TypedDict):
-    """What the columns of one version of a file hold; `sha256` says which version."""
+    """What the columns of one version of a file hold; `sha256` says which version.
+
+    `suggested` is the method for each personal column, and `suggestion` says it in words. Only a
+    deep profile counts `singled_out`: the rows that still differ from all others after that.
+    """
 
     path: str
     sha256: str
     rows: int
+    depth: Depth
+    looked_at: int
     columns: dict[str, ColumnProfile]
+    suggested: dict[str, Method]
+    suggestion: str
+    singled_out: SinglingOut | None
 
 
 class Redaction(TypedDict):
@@ -43,7 +55,26 @@ class Redaction(TypedDict):
     sha256: str
     bytes: int
     rows: int
-    columns: dict[str, Literal["keep"] | Method]
+    columns: dict[str, Treatment]
+    personal_kept: list[str]
+    singled_out: SinglingOut
+
+
+class Draft(TypedDict):
+    """A redacted draft as a reviewer sees it.
+
+    What they may change is `columns` and `note`; everything else follows from the columns. `sample`
+    holds rows of the draft, without the values of `personal_kept`. `problems` are what would keep
+    it from being released, and `changes` are what feedback was taken to ask for.
+    """
+
+    path: str
+    rows: int
+    columns: dict[str, Treatment]
+    note: str
+    sample: list[dict[str, str]]
+    problems: list[str]
+    changes: list[str]
     personal_kept: list[str]
     singled_out: SinglingOut
 
@@ -66,11 +97,12 @@ class Check(TypedDict):
 
 
 class Report(TypedDict):
-    """The content of `report.json`."""
+    """The content of `report.json`; `note` is the reviewer's."""
 
+    note: str
     source: FileFacts
     released: FileFacts
-    columns: dict[str, Literal["keep"] | Method]
+    columns: dict[str, Treatment]
     personal_kept: list[str]
     check: Check
     singled_out: SinglingOut

@@ -1,4 +1,4 @@
-"""The four steps; each reads and writes files and returns what fits in a message."""
+"""The steps on files: each reads and writes whole ones and returns what fits in a message."""
 
 import json
 import os
@@ -10,30 +10,37 @@ from activities.data_release.profiling import profile_table
 from activities.data_release.records import (
     Check,
     Dataset,
+    Depth,
     FileFacts,
     Profile,
     Redaction,
     Release,
     Report,
     Request,
+    Treatment,
 )
 from activities.data_release.redaction import (
+    METHODS,
     Method,
     checked_methods,
     default_methods,
     redact_table,
 )
-from activities.data_release.tables import Table, read_table
+from activities.data_release.tables import Table, read_table, spread
 from activities.data_release.verification import (
     Leak,
+    SinglingOut,
     differences,
     leaks,
     singled_out,
     telling_values,
 )
-from activities.data_release.writing import csv_bytes, sha256_of, write_whole
+from activities.writing import csv_bytes, sha256_of, write_whole
 
 StrPath = str | os.PathLike[str]
+
+QUICK = 100
+"""How many rows, spread evenly over the file, a quick profile looks at."""
 
 
 def read_request(run_input: object) -> Request:
@@ -62,15 +69,34 @@ def load(source: StrPath) -> Dataset:
     )
 
 
-def profile(source: StrPath) -> Profile:
-    """Return what each column of a CSV file holds and whether it is personal, without a value."""
+def profile(source: StrPath, depth: Depth = "deep") -> Profile:
+    """Return what each column of a CSV file holds and whether it is personal, without a value.
+
+    A quick profile looks at some rows only, so it may miss what is rare; a deep one looks at all,
+    and counts the rows that could still be told apart once what it suggests is done.
+    """
     table = read_table(source)
+    seen = spread(table, QUICK) if depth == "quick" else table
+    columns = profile_table(seen)
+    suggested = default_methods(seen, columns)
     return Profile(
         path=table.path,
         sha256=table.sha256,
         rows=len(table.rows),
-        columns=profile_table(table),
+        depth=depth,
+        looked_at=len(seen.rows),
+        columns=columns,
+        suggested=suggested,
+        suggestion=in_words(suggested),
+        singled_out=None if depth == "quick" else _singled_out_after(table, suggested),
     )
+
+
+def in_words(treatments: Mapping[str, Treatment]) -> str:
+    """Return which columns are treated how, as one line; what is kept is not told."""
+    told = {method: [n for n, each in treatments.items() if each == method] for method in METHODS}
+    words = [f"{method} {', '.join(names)}" for method, names in told.items() if names]
+    return "; ".join(words) or "nothing is redacted"
 
 
 def redact(
@@ -110,26 +136,37 @@ def redact(
     )
 
 
-def release(redaction: Redaction, out: StrPath) -> Release:
+def release(redaction: Redaction, out: StrPath, note: str = "") -> Release:
     """Publish a redacted draft and its `report.json` in the folder `out`, once it proved clean.
 
     Both files are read back first. Nothing is published when either changed since `redact`, when
     the draft differs from the source in more than the redacted columns, or when it still holds
     a value of a redacted column that only one row had (see `verification.leaks`).
     """
-    source = _unchanged(redaction["source"], redaction["source_sha256"])
-    draft = _unchanged(redaction["path"], redaction["sha256"])
-    methods: dict[str, Method] = {
-        name: method for name, method in redaction["columns"].items() if method != "keep"
-    }
-    _refuse_unclean(source, draft, methods)
+    source, draft = _both(redaction)
+    methods = methods_of(redaction["columns"])
+    found = _problems(source, draft, methods)
+    if found:
+        raise ValueError(f"{draft.path!r} is not released: {'; '.join(found)}")
     path, report_path = Path(out, Path(source.path).name), Path(out, "report.json")
     for written in (path, report_path):
         _check_not_the_source(written, source.path)
     report = _report(source, draft, methods, redaction, path.name)
+    report["note"] = note
     write_whole(path, csv_bytes(draft.columns, draft.rows))
     write_whole(report_path, _json_bytes(report))
     return Release(path=os.fspath(path), report_path=os.fspath(report_path), report=report)
+
+
+def problems(redaction: Redaction) -> list[str]:
+    """Return what would keep a draft from being released; reads both files."""
+    source, draft = _both(redaction)
+    return _problems(source, draft, methods_of(redaction["columns"]))
+
+
+def methods_of(treatments: Mapping[str, Treatment]) -> dict[str, Method]:
+    """Return the columns that are not kept, and the method of each."""
+    return {name: method for name, method in treatments.items() if method != "keep"}
 
 
 def _report(
@@ -137,6 +174,7 @@ def _report(
 ) -> Report:
     looked_for = sum(map(len, telling_values(source, methods).values()))
     return Report(
+        note="",
         source=_file_facts(source, Path(source.path).name),
         released=_file_facts(draft, name),
         columns=redaction["columns"],
@@ -146,10 +184,18 @@ def _report(
     )
 
 
-def _refuse_unclean(source: Table, draft: Table, methods: Mapping[str, Method]) -> None:
-    problems = [*differences(source, draft, methods), *_sentences(leaks(source, draft, methods))]
-    if problems:
-        raise ValueError(f"{draft.path!r} is not released: {'; '.join(problems)}")
+def _both(redaction: Redaction) -> tuple[Table, Table]:
+    source = _unchanged(redaction["source"], redaction["source_sha256"])
+    return source, _unchanged(redaction["path"], redaction["sha256"])
+
+
+def _problems(source: Table, draft: Table, methods: Mapping[str, Method]) -> list[str]:
+    return [*differences(source, draft, methods), *_sentences(leaks(source, draft, methods))]
+
+
+def _singled_out_after(table: Table, methods: Mapping[str, Method]) -> SinglingOut:
+    columns, rows = redact_table(table, methods)
+    return singled_out(Table(table.path, columns, tuple(rows), table.sha256, table.bytes), methods)
 
 
 def _sentences(found: Iterable[Leak]) -> list[str]:

@@ -4,10 +4,10 @@ import csv
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from activities.data_release.writing import sha256_of
+from activities.writing import sha256_of
 
 Row = tuple[str, ...]
 
@@ -50,6 +50,13 @@ def read_table(path: str | os.PathLike[str]) -> Table:
             "give a file with at least one row"
         )
     return Table(os.fspath(path), header, rows, sha256_of(content), len(content))
+
+
+def spread(table: Table, most: int) -> Table:
+    """Return the table with at most so many of its rows, taken at even distances."""
+    count = len(table.rows)
+    places = range(count) if count <= most else [turn * count // most for turn in range(most)]
+    return replace(table, rows=tuple(table.rows[place] for place in places))
 
 
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:

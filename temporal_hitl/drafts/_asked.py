@@ -44,8 +44,8 @@ class Asked(Draft[AnyRequirement]):
 
     @property
     def user_input_message(self) -> str | None:
-        """What stands above the form."""
-        return self.message if self.requires_user_input else None
+        """What stands above the form, or above the choices."""
+        return self.message if isinstance(self.requirement, UserInput | Route) else None
 
     @property
     def form(self) -> dict[str, Any] | None:

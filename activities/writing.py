@@ -4,7 +4,8 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,7 +29,22 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     Missing folders are made. The temporary file has a name of its own, so that two executions
     of one step never write into each other's; one that was killed leaves it behind.
     """
-    target = Path(path)
+    with _beside(Path(path), content) as temporary:
+        os.replace(temporary, path)
+
+
+def write_once(path: str | os.PathLike[str], content: bytes) -> bool:
+    """Put `content` at `path` at once unless there is a file, and return whether it did."""
+    with _beside(Path(path), content) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextmanager
+def _beside(target: Path, content: bytes) -> Generator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
     try:
@@ -36,7 +52,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
