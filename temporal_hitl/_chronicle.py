@@ -11,17 +11,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
-from weakref import WeakValueDictionary
 
 from pydantic import ConfigDict, TypeAdapter
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
+from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_hitl._reach import Reach
 from temporal_hitl.errors import NoWorker, RunError
-from temporal_hitl.requirements import digest_of
 from temporal_hitl.run import WorkflowRunOutput
 from temporal_hitl.stream_events import AnyStreamEvent, RunSnapshotEvent
 
@@ -38,10 +36,6 @@ _BUSY = {
     RPCStatusCode.UNKNOWN,
 }
 _TELLING = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-
-_turns = WeakValueDictionary[str, asyncio.Lock]()
-"""One for each run that this process asks: the server holds one query of a run back while one of
-its workflow tasks is on its way, and refuses more, which the SDK then repeats after a while."""
 
 
 class Chronicle:
@@ -68,11 +62,8 @@ class Chronicle:
         self._through: set[str] = set()
         """The executions that are read to their end."""
         self._lengths: dict[str, int] = {}
-        self._told: set[str] = set()
-        self._joined: str | None = None
-        self._since: datetime | None = None
-        # Of one loop, as a lock is.
-        self._turn = f"{id(asyncio.get_running_loop())} {client.namespace} {run_id}"
+        self._forked: dict[str, datetime] = {}
+        """When an execution left the one that it was reset from, which has been read."""
         self._new = asyncio.Event()
         self._over = False
         self._heard = False
@@ -80,12 +71,10 @@ class Chronicle:
 
     async def join(self) -> None:
         """Leave out all that has been told until now."""
-        execution = (await self._reach.describe(self._run_id)).run_id
-        last = await self._ask(execution, -1)
-        self._joined = execution
-        self._read[execution] = last["total"]
-        if last["events"]:
-            self._since = _EVENT.validate_python(last["events"][0], extra="ignore").created_at
+        *earlier, execution = await self._fresh()
+        self._through |= set(earlier)
+        self._is_torn = False
+        self._read[execution] = (await self._ask(execution, -1))["total"]
 
     def finish(self) -> None:
         """Tell what there is now, and no more."""
@@ -139,11 +128,9 @@ class Chronicle:
             started = await self._started(execution)
             if started is None:
                 # Retention has deleted it, and all before it.
-                self._is_torn = not self._through and self._joined is None
+                self._is_torn = not self._read
                 break
             found.insert(0, execution)
-            if execution == self._joined:
-                break
             execution = started.continued_execution_run_id
         return found
 
@@ -158,69 +145,66 @@ class Chronicle:
         return None
 
     async def _of(self, execution: str) -> AsyncGenerator[AnyStreamEvent]:
-        following = asyncio.create_task(self._follow(execution))
+        self._read.setdefault(execution, 0)
+        caught_up = asyncio.Event()
+        following = asyncio.create_task(self._follow(execution, caught_up))
         try:
-            last = False
-            while not last:
-                await self._new.wait()
-                if not self._over:
-                    self._new.clear()
+            await caught_up.wait()
+            while True:
+                self._new.clear()
                 last = self._over or following.done()
                 async for event in self._untold(execution):
                     yield event
+                if last:
+                    break
+                await self._new.wait()
             if following.done():
                 following.result()
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
-    async def _follow(self, execution: str) -> None:
+    async def _follow(self, execution: str, caught_up: asyncio.Event) -> None:
         handle = self._client.get_workflow_handle(self._run_id, run_id=execution)
         now = self._lengths.get(execution)
         try:
             async for event in handle.fetch_history_events(wait_new_event=True):
-                if event.HasField("child_workflow_execution_started_event_attributes"):
-                    child = event.child_workflow_execution_started_event_attributes
-                    of = child.workflow_execution
-                    self._child_started(of.workflow_id, of.run_id)
-                if now is None or event.event_id < now:
-                    continue
-                if event.event_type == _TELLING or event.event_id == now:
+                self._learn(execution, event)
+                if now is not None and event.event_id >= now:
+                    caught_up.set()
+                if event.event_type == _TELLING:
                     self._new.set()
         finally:
+            caught_up.set()
             self._new.set()
+
+    def _learn(self, execution: str, event: HistoryEvent) -> None:
+        if event.HasField("child_workflow_execution_started_event_attributes"):
+            child = event.child_workflow_execution_started_event_attributes.workflow_execution
+            self._child_started(child.workflow_id, child.run_id)
+        if event.workflow_task_failed_event_attributes.base_run_id in self._read:
+            self._forked[execution] = event.event_time.ToDatetime(UTC)
 
     # Journals
 
     async def _untold(self, execution: str) -> AsyncIterator[AnyStreamEvent]:
         more = True
         while more:
-            told = await self._ask(execution, self._read.get(execution, 0))
+            told = await self._ask(execution, self._read[execution])
             for index, data in enumerate(told["events"], told["after"]):
                 self._read[execution] = index + 1
-                event = self._read_in(index, data)
-                if event is not None:
+                event = _EVENT.validate_python(data, extra="ignore")
+                # What it shares with the execution that it was reset from has been told.
+                forked = self._forked.get(execution)
+                if forked is None or event.created_at >= forked:
                     yield event
-            more = self._read.get(execution, 0) < told["total"]
-
-    def _read_in(self, index: int, data: dict[str, Any]) -> AnyStreamEvent | None:
-        # An execution that goes on from a reset tells again what it shares with the earlier one.
-        digest = digest_of([index, data])
-        event = _EVENT.validate_python(data, extra="ignore")
-        earlier = self._since is not None and event.created_at <= self._since
-        if earlier or digest in self._told:
-            return None
-        self._told.add(digest)
-        return event
+            more = self._read[execution] < told["total"]
 
     async def _ask(self, execution: str, after: int) -> dict[str, Any]:
         pause, longest = PAUSES
         while True:
             try:
-                async with _turns.setdefault(self._turn, asyncio.Lock()):
-                    told = await self._reach.query(
-                        self._run_id, "journal", after, execution=execution
-                    )
+                told = await self._reach.query(self._run_id, "journal", after, execution=execution)
             except (NoWorker, RPCError) as error:
                 if not self._heard or (isinstance(error, RPCError) and error.status not in _BUSY):
                     raise
