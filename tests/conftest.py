@@ -31,6 +31,7 @@ async def short() -> AsyncIterator[WorkflowEnvironment]:
     settings = [
         f"limit.historyCount.suggestContinueAsNew={SUGGESTED}",
         'history.workflowIdReuseMinimalInterval="1ms"',  # A second, unless said otherwise.
+        'history.transferProcessorUpdateAckInterval="100ms"',  # What has ended can be deleted soon.
     ]
     started = await WorkflowEnvironment.start_time_skipping_v2(
         data_converter=pydantic_data_converter, **server_options(*settings)
