@@ -36,7 +36,7 @@ from temporal_hitl import (
     WorkflowRunOutput,
 )
 from temporal_hitl.primitives import NodeLike
-from temporal_hitl.requirements import ErrorDecision
+from temporal_hitl.requirements import ErrorDecision, OutputReview
 from temporal_hitl.stream_events import (
     AnyStreamEvent,
     LoopIterationCompletedEvent,
@@ -340,51 +340,76 @@ async def test_branches(env: WorkflowEnvironment) -> None:
     assert "ParallelExecutionCompleted all, WorkflowCompleted" == shown(after[-2:])
 
 
+def held() -> Workflow:
+    """A step, a review in a loop, and an error that a person decides about."""
+    loop = Loop([step("x", requires_output_review=True)], name="refine", max_iterations=1)
+    return Workflow("held", [step("a"), loop, fails("b", on_error=OnError.pause)])
+
+
 async def test_what_events_hold(env: WorkflowEnvironment) -> None:
     """Events name run, path, place and iteration; those of questions hold the question, with what
-    is under review; the end holds what `run` returns. All of it survives JSON.
+    is under review. All of it survives JSON.
     """
-    loop = Loop([step("x", requires_output_review=True)], name="refine", max_iterations=1)
-    definition = Workflow("held", [step("a"), loop, fails("b", on_error=OnError.pause)])
-    async with serving(env, definition) as client:
-        run = await client.start(definition, "in")
-        await told(client, run)
-        await client.resolve(run, Confirm(requirement_id="refine.1.x"))
-        await told(client, run)
-        await client.resolve(run, Skip(requirement_id="b"))
+    answers = [Confirm(requirement_id="refine.1.x"), Skip(requirement_id="b")]
+    async with serving(env, held()) as client:
+        run = await client.start("held", "in")
+        for answer in answers:
+            await told(client, run)
+            await client.resolve(run, answer)
         events = await told(client, run)
-        output = await ended(client, run)
-        await replays(client.handle(run), definition)
+        await replays(client.handle(run), held())
 
-    review = next(each for each in events if isinstance(each, StepOutputReviewEvent))
+    by_kind = {type(each): each for each in events}
+    review, error = by_kind[StepOutputReviewEvent], by_kind[StepErrorEvent]
+    iteration = by_kind[LoopIterationCompletedEvent]
+    assert isinstance(review, StepOutputReviewEvent)
+    assert isinstance(review.requirement, OutputReview)
     assert ("in++", "refine.1.x", 1) == (
-        review.requirement.output,  # type: ignore[union-attr]
+        review.requirement.output,
         review.requirement.id,
         review.iteration,
     )
-    error = next(each for each in events if isinstance(each, StepErrorEvent))
+    assert isinstance(error, StepErrorEvent)
     assert ("never", "builtins.ValueError", 2) == (error.error, error.error_type, error.step_index)
     assert isinstance(error.requirement, ErrorDecision)
-    outputs = [each for each in events if isinstance(each, StepOutputEvent)]
-    assert [("a", 0, "a", "in+"), ("x", 0, "refine.1.x", "in++")] == [
-        (each.step_name, each.step_index, each.step_id, each.step_output.content)
-        for each in outputs
-    ]
-    iteration = next(each for each in events if isinstance(each, LoopIterationCompletedEvent))
+    assert isinstance(iteration, LoopIterationCompletedEvent)
     assert (1, 1, False) == (
         iteration.iteration,
         iteration.max_iterations,
         iteration.should_continue,
     )
+    adapter: TypeAdapter[AnyStreamEvent] = TypeAdapter(AnyStreamEvent)
+    assert events == [adapter.validate_json(adapter.dump_json(each)) for each in events]
+
+
+async def test_where_events_stand(env: WorkflowEnvironment) -> None:
+    """Every event names its run, and those of nodes their place in it; the end holds what `run`
+    returns.
+    """
+    definition = Workflow("placed", [step("a"), Loop([step("x")], name="refine", max_iterations=1)])
+    async with serving(env, definition) as client:
+        run = await client.start(definition, "in")
+        events = await told(client, run)
+        output = await ended(client, run)
+        await replays(client.handle(run), definition)
+
+    outputs = [each for each in events if isinstance(each, StepOutputEvent)]
+    assert [("a", 0, "a", None, "in+"), ("x", 0, "refine.1.x", 1, "in++")] == [
+        (e.step_name, e.step_index, e.step_id, e.iteration, e.step_output.content) for e in outputs
+    ]
+    loops = [each for each in events if isinstance(each, NodeEvent) and each.step_name == "refine"]
+    assert {1} == {each.step_index for each in loops}
     end = events[-1]
     assert isinstance(end, WorkflowCompletedEvent)
-    assert (output, output.content) == (end.run_output, end.content)
-    assert {(run, "held", run, 0)} == {
+    assert (output, output.content, output.step_results) == (
+        end.run_output,
+        end.content,
+        end.step_results,
+    )
+    assert {(run, "placed", run, 0)} == {
         (each.run_id, each.workflow_name, each.session_id, each.nested_depth) for each in events
     }
     assert sorted(each.created_at for each in events) == [each.created_at for each in events]
-    adapter: TypeAdapter[AnyStreamEvent] = TypeAdapter(AnyStreamEvent)
-    assert events == [adapter.validate_json(adapter.dump_json(each)) for each in events]
 
 
 async def test_ends(env: WorkflowEnvironment) -> None:
