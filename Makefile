@@ -28,10 +28,10 @@ demo: $(VENV)/.local
 	$(BIN)/python -m workflows.demo $(PIPELINE) $(if $(INPUT),'$(INPUT)')
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) -m '' $(ARGS) --cov
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m '' $(ARGS) --cov
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -12,7 +12,13 @@ from temporal_hitl._arguments import Seconds
 from temporal_hitl._forms import Form, FormLike
 from temporal_hitl._options import ActivityOptions
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.review import HumanReview, OnError, OnReject, OnTimeout
+from temporal_hitl.review import (
+    FORM_WITHOUT_ASKING,
+    HumanReview,
+    OnError,
+    OnReject,
+    OnTimeout,
+)
 
 
 class ReviewOptions(TypedDict, total=False):
@@ -106,8 +112,10 @@ def review_of(
     try:
         fitting = HumanReview(**{"on_reject": rejected, **said})
     except DefinitionError as wrong:
-        raise DefinitionError(f"{where}: {wrong}") from None
+        raise DefinitionError(f"{where}: {_as_spelled(str(wrong), flat)}") from None
     _check_support(where, fitting, supports, flat)
+    if fitting.user_input_schema is not None and "requires_user_input" not in said:
+        raise DefinitionError(f"{where}: {FORM_WITHOUT_ASKING}")
     _check_failure(where, fitting)
     _check_reject(where, fitting, has_else=rejected is OnReject.else_branch)
     _check_approve(where, fitting, supports)
@@ -125,6 +133,12 @@ def _said(where: str, review: Any, flat: Mapping[str, Any]) -> dict[str, Any]:
             " the same thing twice; keep one"
         )
     return {name: getattr(review, name) for name in review.model_fields_set}
+
+
+def _as_spelled(told: str, flat: Mapping[str, Any]) -> str:
+    for field in flat:
+        told = told.replace(f"HumanReview({field}=...)", f"{_SPELLED_FLAT[field]}=...")
+    return told
 
 
 def _check_support(

@@ -7,6 +7,7 @@ Owns the texts and the `temporal` commands in them. Pure.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from temporal_hitl.requirements import (
 )
 
 MESSAGE = 1000
-"""Characters of a message that a memo holds."""
+"""Characters of a message that a memo holds, and of an output that the details show."""
 SHOWN = 20
 """How many requirements the details spell out; the query has them all."""
 
@@ -96,7 +97,19 @@ def _one(requirement: AnyRequirement, info: Info) -> str:
     if requirement.deadline is not None and requirement.on_timeout is not None:
         until = requirement.deadline.isoformat(timespec="seconds")
         lines[-1] += f"; at {until} the deadline acts: {requirement.on_timeout.value}"
+    if isinstance(requirement, OutputReview | IterationReview):
+        lines.append(_fenced(requirement.output))
+    if isinstance(requirement, OutputReview) and requirement.error is not None:
+        lines.append(_fenced(requirement.error))
     return "\n\n".join([*lines, "```sh\n" + "\n".join(_answers(requirement, info)) + "\n```"])
+
+
+def _fenced(content: Any) -> str:
+    """Return what is under review, so that nothing in it ends the block that it stands in."""
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    text = text if len(text) <= MESSAGE else f"{text[:MESSAGE]} ..."
+    fence = "`" * max([3, *(len(each) + 1 for each in re.findall("`+", text))])
+    return f"{fence}\n{text}\n{fence}"
 
 
 def _answers(requirement: AnyRequirement, info: Info) -> list[str]:
@@ -121,9 +134,10 @@ def _answers(requirement: AnyRequirement, info: Info) -> list[str]:
             report = {"requirement_id": key, "action": "report", "result": "..."}
             return [_command(info, "resolve", report), _command(info, "reject", key, "why")]
         case ErrorDecision():
+            actions = ("skip",) if requirement.is_spent else ("retry", "skip")
             return [
                 _command(info, "resolve", {"requirement_id": key, "action": each})
-                for each in ("retry", "skip")
+                for each in actions
             ]
         case _:
             values = example(requirement.form)

@@ -49,8 +49,10 @@ class StepOutput(_Shape):
 
     @property
     def produced(self) -> bool:
-        """Whether this step succeeded, or any step of this container."""
-        return self.edited or any(each.success for each in self.walk() if not each.steps)
+        """Whether this step succeeded, or any step of this container, or a person wrote it."""
+        if self.edited or not self.steps:
+            return self.success
+        return any(each.produced for each in self.steps)
 
     def walk(self) -> Iterator[StepOutput]:
         """Yield this output and all below it, outermost first."""

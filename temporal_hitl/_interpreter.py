@@ -19,6 +19,7 @@ from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import Role
 from temporal_hitl._child_end import changes
 from temporal_hitl._children import Children
+from temporal_hitl._choices import choose
 from temporal_hitl._functions import Failing, Functions
 from temporal_hitl._given import Given
 from temporal_hitl._journal import Journal
@@ -223,22 +224,27 @@ class Interpreter:
             # Only the last iteration that gave something is kept.
             outputs = latest or stand.outputs
             try:
-                verdict = await self._after_iteration(node, inside, latest)
+                verdict = await self._after_iteration(node, inside, latest, one_result(outputs))
             except StepFailed as failed:
                 failure = self._functions.go_on(node, scope, "Loop", failed)
                 return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
             if isinstance(verdict, Kept | Dropped):
                 self._journal.completed(node, scope, outputs, total_iterations=stand.iteration)
-                return _decided(verdict, container_output(node, scope, "Loop", outputs))
+                output = container_output(node, scope, "Loop", outputs)
+                blank = StepOutput(step_name=node.name, path=scope.path, step_type="Loop")
+                return _decided(verdict, output, blank)
             self._progress.fold(scope.path)
             stand.iteration, stand.outputs = stand.iteration + 1, outputs
             stand.rejected = verdict is not None
             stand.feedback = verdict.feedback if verdict else None
 
     async def _after_iteration(
-        self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]
+        self, node: LoopPlan, scope: Scope, outputs: list[StepOutput], kept: Any
     ) -> Verdict | None:
-        """Return whether the loop ends, or None where it goes on and nobody was asked."""
+        """Return whether the loop ends, or None where it goes on and nobody was asked.
+
+        `kept` is the content that it would end with.
+        """
         reviewed = node.review.requires_iteration_review
         last = scope.iteration == node.max_iterations
         ends = any(each.stop for each in outputs) or (last and not reviewed)
@@ -247,7 +253,7 @@ class Interpreter:
         if ends:
             return Kept()
         if reviewed:
-            return await self._reviews.iteration(node, scope, one_result(outputs))
+            return await self._reviews.iteration(node, scope, kept)
         return None
 
     async def _loop_ends(self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]) -> bool:
@@ -269,7 +275,7 @@ class Interpreter:
             return self._functions.go_on(node, scope, "Router", failed)
         if names is None:
             return None
-        chosen = _choose(node, scope, names)
+        chosen = choose(node, scope, names)
         return await self._contained("Router", node, scope, chosen, selected_steps=names)
 
     async def _route(self, node: RouterPlan, scope: Scope) -> list[str] | None:
@@ -301,7 +307,7 @@ class Interpreter:
         async def ask() -> Any:
             value = (await self._functions.call(role, by, node, scope, outputs)).value
             if isinstance(node, RouterPlan):
-                _choose(node, scope, value)
+                choose(node, scope, value)
             return value
 
         if scope.path not in chosen:
@@ -322,7 +328,7 @@ class Interpreter:
                 return output
             verdict = await self._reviews.output(node, scope, output)
             if isinstance(verdict, Kept | Dropped):
-                return _decided(verdict, output)
+                return _decided(verdict, output, output)
             self._progress.reject(scope.path, verdict.feedback)
 
     async def _is_reviewed(
@@ -371,25 +377,10 @@ def _iteration(node: LoopPlan, scope: Scope, stand: LoopProgress) -> Scope:
     return inside.told(**said_of(stand.feedback, before)) if stand.rejected else inside
 
 
-def _decided(verdict: Kept | Dropped, output: StepOutput | None) -> StepOutput | None:
+def _decided(
+    verdict: Kept | Dropped, output: StepOutput | None, blank: StepOutput
+) -> StepOutput | None:
     if isinstance(verdict, Dropped):
         return None
-    return edited(output, verdict.content) if verdict.edited and output else output
-
-
-def _choose(node: RouterPlan, scope: Scope, names: Any) -> list[AnyPlan]:
-    choices = {choice.name: choice for choice in node.choices}
-    unknown = [name for name in names if name not in choices]
-    if unknown:
-        raise StepFailed(
-            f"{scope.path}.selector",
-            "temporal_hitl.UnknownChoice",
-            f"the selector returned {unknown[0]!r}, which is not one of {', '.join(choices)}",
-        )
-    chosen: list[AnyPlan] = []
-    for turn, name in enumerate(names):
-        again = names[:turn].count(name)
-        # A choice that is named twice runs twice, at a path of its own.
-        slug = choices[name].slug + (f"~{again + 1}" if again else "")
-        chosen.append(choices[name].model_copy(update={"slug": slug}))
-    return chosen
+    # What a person writes counts, even where there was nothing before.
+    return edited(output or blank, verdict.content) if verdict.edited else output

@@ -6,7 +6,7 @@ walk that starts from this takes what is done as done, and asks nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from temporal_hitl._sizes import size_of
 from temporal_hitl.events import AnyEvent
 from temporal_hitl.run import StepOutput
 
-FORM, REVIEW, FAILED = "~form", "~review", "~error"
+FORM, ROUTE, REVIEW, FAILED = "~form", "~route", "~review", "~error"
 """What stands for a node's questions after its confirmation, below its path."""
 
 
@@ -169,7 +169,11 @@ class Progress(_Kept):
 
     def reject(self, path: str, feedback: str | None) -> None:
         """Have the node at `path` make its output again, from the start."""
+        # A route is asked again, a form is not: its values hold for every execution.
+        form = f"{path}.{FORM}"
+        filled_in = {form: self.asked[form]} if form in self.asked else {}
         self.fold(path)
+        self.asked |= filled_in
         self.chosen.pop(path, None)
         self.told.pop(path, None)
         tried = self.tried(path)
@@ -216,9 +220,20 @@ class Progress(_Kept):
 
     def inner(self) -> list[StepOutput]:
         """Return what was produced inside nodes that have not ended, in order."""
-        done = [output for path, output in self.done.items() if "." in path]
-        reviewed = [each.output for each in self.tries.values()]
-        return [output for output in (*done, *reviewed) if output is not None]
+        reviewed = {path: each.output for path, each in self.tries.items() if each.output}
+        # What a reviewed output is made of stands in it.
+        done = [
+            output
+            for path, output in self.done.items()
+            if "." in path and not any(above in reviewed for above in _above(path))
+        ]
+        return [output for output in (*done, *reviewed.values()) if output is not None]
+
+
+def _above(path: str) -> Iterator[str]:
+    while "." in path:
+        path = path.rpartition(".")[0]
+        yield path
 
 
 def _size_of(output: StepOutput | None) -> int:

@@ -7,7 +7,7 @@ asked twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -16,7 +16,7 @@ from temporalio import workflow
 from temporal_hitl._forms import completed
 from temporal_hitl._journal import Journal
 from temporal_hitl._messages import fill_in, values_of
-from temporal_hitl._progress import FAILED, FORM, REVIEW, Failure, Progress
+from temporal_hitl._progress import FAILED, FORM, REVIEW, ROUTE, Failure, Progress
 from temporal_hitl._scope import Scope
 from temporal_hitl.events import AnyEvent, NodeSkipped
 from temporal_hitl.plan import AnyPlan, ConditionPlan, LoopPlan, ReviewPlan, RouterPlan, StepPlan
@@ -29,6 +29,7 @@ from temporal_hitl.requirements import (
     ResolutionRecord,
     Route,
     UserInput,
+    used_up,
 )
 from temporal_hitl.review import OnReject, OnTimeout
 from temporal_hitl.run import StepOutput
@@ -78,12 +79,14 @@ class _Question:
     default: str
     template: str | None = None
     """What the author wrote; else the default is asked."""
+    on_reject: OnReject | None = None
+    """What a rejection does."""
     shown: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The fields of its kind."""
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What else the template may name."""
-    private: bool = False
-    """Whether the default tells what lists of all runs must not show."""
+    listed: str | None = None
+    """What lists of all runs show of the default, where that tells more than they may."""
     added: str = ""
     """What is said after the question, whoever wrote it."""
 
@@ -109,7 +112,8 @@ class Reviews:
         """Ask whether to begin, where the author wants it."""
         if not node.review.requires_confirmation:
             return Start.as_planned
-        question = _Question(Confirmation, _start(node), node.review.confirmation_message)
+        said = node.review.confirmation_message
+        question = _Question(Confirmation, _start(node), said, _once(node.review))
         record = await self._decided(node, scope, scope.path, question)
         if record.approved:
             self._journal.continued(node, scope, record)
@@ -125,7 +129,8 @@ class Reviews:
         review = node.review
         default = f"Fill in what step {node.name!r} needs:"
         shown = {"form": review.form, "fields": review.fields}
-        question = _Question(UserInput, default, review.user_input_message, shown)
+        said = review.user_input_message
+        question = _Question(UserInput, default, said, _once(review), shown)
         record = await self._decided(node, scope, _below(scope, FORM), question)
         if record.approved:
             self._journal.continued(node, scope, record)
@@ -140,8 +145,8 @@ class Reviews:
         review, names = node.review, tuple(choice.name for choice in node.choices)
         default = f"Select a route from: {', '.join(names)}"
         shown = {"choices": names, "allow_multiple": review.allow_multiple_selections}
-        question = _Question(Route, default, review.user_input_message, shown)
-        record = await self._decided(node, scope, _below(scope, FORM), question)
+        question = _Question(Route, default, review.user_input_message, _once(review), shown)
+        record = await self._decided(node, scope, _below(scope, ROUTE), question)
         if record.approved:
             return list(record.choices)
         self._leave_out(review, record, scope)
@@ -160,6 +165,7 @@ class Reviews:
             OutputReview,
             f"Review output of {node.kind} {node.name!r}?",
             review.output_review_message,
+            review.on_reject,
             shown,
             {"output": output.content},
         )
@@ -167,10 +173,8 @@ class Reviews:
         if not self._wants_more(node, record):
             return self._settled(node, record, scope)
         if rejected >= review.max_retries:
-            used = "no retries are allowed"
-            if review.max_retries:
-                used = f"all {review.max_retries} retries are used"
-            raise RunCancelled(f"{record.requirement_id}: {record.told()}; {used}")
+            told = f"{record.told()}; {used_up(review.max_retries)}"
+            raise RunCancelled(f"{record.requirement_id}: {told}")
         self._journal.continued(node, scope, record)
         return Again(record.feedback)
 
@@ -183,6 +187,7 @@ class Reviews:
             IterationReview,
             f"Loop {node.name!r} completed iteration {iteration} of {most}. Accept it?",
             review.iteration_review_message,
+            _once(review) if is_last else review.on_reject,
             shown,
             {"output": content},
             added=_consequence(review, is_last=is_last),
@@ -191,7 +196,8 @@ class Reviews:
         if self._wants_more(node, record) and not is_last:
             self._journal.continued(node, scope, record)
             return Again(record.feedback)
-        return self._settled(node, record, scope)
+        loop = replace(scope, path=scope.path.rpartition(".")[0])
+        return self._settled(node, record, loop)
 
     async def failure(self, node: AnyPlan, scope: Scope, failure: Failure) -> bool:
         """Ask whether a node that has failed is tried again; False leaves it as failed."""
@@ -203,14 +209,14 @@ class Reviews:
             "retries": tried.retried,
             "retries_limit": node.review.max_error_retries,
         }
-        what = "Retry or skip?"
+        what, failed = "Retry or skip?", f"{node.kind.capitalize()} {node.name!r} failed"
         if tried.retried == node.review.max_error_retries:
-            what = f"All {tried.retried} retries are used: skip it?"
+            what = f"{used_up(tried.retried).capitalize()}: skip it?"
         question = _Question(
             ErrorDecision,
-            f"{node.kind.capitalize()} {node.name!r} failed: {told[:500]}. {what}",
+            f"{failed}: {told[:500]}. {what}",
+            listed=f"{failed}. {what}",
             shown=shown,
-            private=True,
         )
         record = await self._decided(node, scope, _below(scope, FAILED), question)
         if record.timed_out and node.review.on_timeout is OnTimeout.cancel:
@@ -234,15 +240,13 @@ class Reviews:
             values = values_of(scope.input, scope.previous, scope.iteration, **question.about)
             message = fill_in(template, values)
             template += question.added
-        elif question.private:
-            template = f"{node.kind.capitalize()} {node.name!r} failed. Retry or skip?"
         return self._gate.put(
             question.kind,
             name=node.name,
             path=scope.path,
             message=message + question.added,
-            template=template,
-            on_reject=node.review.on_reject,
+            template=template or question.listed,
+            on_reject=question.on_reject,
             shown=question.shown,
             **_deadline(node.review),
         )
@@ -273,6 +277,11 @@ class Reviews:
 
 def _below(scope: Scope, mode: str) -> str:
     return f"{scope.path}.{mode}"
+
+
+def _once(review: ReviewPlan) -> OnReject:
+    """Return what a rejection does where nothing can be done again."""
+    return OnReject.skip if review.on_reject is OnReject.retry else review.on_reject
 
 
 def _deadline(review: ReviewPlan) -> Deadline:

@@ -102,7 +102,10 @@ class Scope:
     """What people said for this node: it joins the `additional_data` of its steps."""
 
     def told(self, **said: Any) -> Scope:
-        return replace(self, said={**self.said, **said})
+        # Feedback goes with the output that it was given for.
+        gone = "rejection_feedback" if "previous_output" in said else None
+        before = {name: each for name, each in self.said.items() if name != gone}
+        return replace(self, said={**before, **said})
 
     def below(self, segment: str) -> Scope:
         return replace(self, path=f"{self.path}.{segment}" if self.path else segment)

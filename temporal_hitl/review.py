@@ -165,6 +165,9 @@ def _field_of(name: str) -> str:
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+FORM_WITHOUT_ASKING = (
+    "user_input_schema is a form that nobody is asked to fill in; add requires_user_input=True"
+)
 PAUSE_ATTRIBUTE = "__temporal_hitl_pause__"
 
 
@@ -178,6 +181,8 @@ def pause(
     user_input_schema: FormLike | None = None,
 ) -> Callable[[F], F]:
     """Give a function default review settings, which its Step's arguments override (seed 002)."""
+    if user_input_schema is not None and not requires_user_input:
+        raise DefinitionError(f"@pause: {FORM_WITHOUT_ASKING}")
     marks: dict[str, Any] = {
         "name": name,
         "requires_confirmation": requires_confirmation,

@@ -30,7 +30,8 @@ async def short() -> AsyncIterator[WorkflowEnvironment]:
     """A server like `env`'s that suggests to continue as new after few events."""
     settings = [
         f"limit.historyCount.suggestContinueAsNew={SUGGESTED}",
-        'history.workflowIdReuseMinimalInterval="1ms"',  # A second, unless said otherwise.
+        # A second, unless said otherwise; anything but none is weeks where a clock was moved.
+        'history.workflowIdReuseMinimalInterval="0s"',
         'history.transferProcessorUpdateAckInterval="100ms"',  # What has ended can be deleted soon.
     ]
     started = await WorkflowEnvironment.start_time_skipping_v2(

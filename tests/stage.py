@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -136,9 +136,19 @@ async def replay_all(
 ) -> int:
     """Assert that every execution of a run replays, and return how many there were."""
     handles = await executions(env, run)
-    for handle in handles:
-        await replays(handle, *definitions, converter=converter)
+    await replay_each(handles, *definitions, converter=converter)
     return len(handles)
+
+
+async def replay_each(
+    handles: Iterable[WorkflowHandle[Any, Any]],
+    *definitions: Definition,
+    converter: DataConverter = pydantic_data_converter,
+) -> None:
+    """Assert that the history of each execution replays, on one worker for all of them."""
+    plugin = HitlPlugin(workflows=definitions)
+    replayer = Replayer(workflows=[], plugins=[plugin], data_converter=converter)
+    await replayer.replay_workflows(await each.fetch_history() for each in handles)
 
 
 async def until(what: Callable[[], Any], seconds: float = WAIT, every: float = 0.02) -> Any:

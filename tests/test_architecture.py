@@ -50,6 +50,7 @@ LAYERS = (
     "_budget",
     "_child_end",
     "_children",
+    "_choices",
     "_journal",
     "_reviews",
     "_functions",

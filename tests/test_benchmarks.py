@@ -15,7 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Loop, Step, Workflow
 from tests.benchmarks.__main__ import FIGURES
-from tests.benchmarks.figure import quartiles
+from tests.benchmarks.figure import percentile, quartiles
 from tests.benchmarks.server import histories
 from tests.stage import ended, replay_all, serving
 
@@ -23,6 +23,8 @@ ROOT = Path(__file__).parent.parent
 UNITS = {
     "overhead_start_to_paused": "ratio",
     "overhead_resolve_to_done": "ratio",
+    "resolve_to_next_step_ms": "milliseconds",
+    "resolve_to_next_step_ratio": "ratio",
     "events_per_pause": "events",
     "growth_bytes_ratio": "ratio",
     "growth_linearity": "ratio",
@@ -57,10 +59,15 @@ def test_every_figure() -> None:
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
     told: dict[str, dict[str, Any]] = {each["figure"]: each["detail"] for each in lines}
     throughput = told["throughput_ratio"]["history"]
+    next_step = told["resolve_to_next_step_ms"]["p50"]
+    done = told["overhead_resolve_to_done"]["ms_quartiles"]
 
     assert list(UNITS.items()) == [(each["figure"], each["unit"]) for each in lines]
     assert all({"figure", "value", "unit", "detail"} == set(each) for each in lines)
     assert all(isinstance(each["value"], int | float) for each in lines)
+    # The step after an answer begins before its run is done, of the pipeline and of all rivals.
+    assert {"pipeline", *told["resolve_to_next_step_ratio"]["p50_ratio_to"]} == set(next_step)
+    assert all(0 < next_step[name] < done[name][1] for name in done)
     # To import the library brings no web or agent framework along.
     assert [] == told["import_seconds"]["frameworks_imported"]
     # Each output is in history as a result, and but the last as the next step's input.
@@ -111,3 +118,9 @@ def test_an_unknown_figure_is_refused() -> None:
 def test_quartiles(values: list[float], three: list[float]) -> None:
     """Few values have quartiles too, down to one."""
     assert three == quartiles(values)
+
+
+@pytest.mark.parametrize(("values", "p99"), [([2.0], 2.0), (list(range(1, 102)), 100)])
+def test_percentile(values: list[float], p99: float) -> None:
+    """A p99 is what one in a hundred exceeds, and one value is its own."""
+    assert p99 == percentile(values, 99)

@@ -155,7 +155,7 @@ async def test_nobody_answers(env: WorkflowEnvironment, kind: str, on_timeout: O
     assert (on_timeout == "cancel") == output.is_cancelled
 
 
-@pytest.mark.parametrize("spelling", ["flat", "human_review"])
+@pytest.mark.parametrize("spelling", ["flat", pytest.param("human_review", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("evaluator", [True, False, yes, no])
 @pytest.mark.parametrize("how", [Confirm, Reject])
 async def test_which_branch(

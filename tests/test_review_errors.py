@@ -86,6 +86,11 @@ WRITTEN: dict[str, list[Any]] = {
     "strict_deadline": [True],
 }
 """Every field of a review, and values of it that are not its default."""
+BESIDE = {
+    "max_error_retries": {"on_error": "pause"},
+    "user_input_schema": {"requires_user_input": True},
+}
+"""What a field needs beside it."""
 FLAT = {"timeout": "hitl_timeout", "max_retries": "hitl_max_retries"}
 """The fields that flat keywords call otherwise."""
 
@@ -141,8 +146,7 @@ def test_what_is_supported(kind: str, spelling: Spelling) -> None:
     """Each field that a primitive supports is taken there, and the node then says so."""
     for field in sorted(SUPPORTED[kind]):
         for value in WRITTEN[field]:
-            beside = {"on_error": "pause"} if field == "max_error_retries" else {}
-            options = spelling({**beside, field: value})
+            options = spelling({**BESIDE.get(field, {}), field: value})
             by_person = (kind, field) == ("Router", "requires_user_input")
             node = Router([run], name="box", **options) if by_person else MADE[kind](**options)
             assert value == getattr(node.review, field), field
@@ -501,8 +505,8 @@ def test_what_overrides_pause() -> None:
 @BOTH
 def test_a_pipeline_as_a_step(spelling: Spelling) -> None:
     """A step that is a pipeline supports what every step does, and nothing else."""
-    for field in sorted(SUPPORTED["Step"] - {"max_error_retries"}):
-        written = spelling({field: WRITTEN[field][0]})
+    for field in sorted(SUPPORTED["Step"]):
+        written = spelling({**BESIDE.get(field, {}), field: WRITTEN[field][0]})
         node = Step("box", workflow=Workflow("inner", [run]), **written)
         assert WRITTEN[field][0] == getattr(node.review, field), field
     iteration = spelling({"requires_iteration_review": True})
@@ -516,6 +520,24 @@ def test_a_person_and_a_skip_on_failure() -> None:
     message = refusal(lambda: Step("box", run, skip_on_failure=True, on_error="pause"))
 
     assert [] == lacking(["Step 'box'", "skip_on_failure", "on_error"], message)
+
+
+@BOTH
+def test_a_form_that_nobody_is_asked_for(spelling: Spelling) -> None:
+    """A form without the flag that has it asked is refused: a gate that silently is not there."""
+    form = {"user_input_schema": [{"name": "a"}]}
+    message = refusal(lambda: Step("box", run, **spelling(form)))
+    marked = refusal(lambda: pause(user_input_schema=form["user_input_schema"])(run))
+
+    assert [] == lacking(["Step 'box'", "add requires_user_input=True"], message)
+    assert "add requires_user_input=True" in marked
+
+
+def test_a_flat_value_is_named_as_it_was_written() -> None:
+    """What is wrong with a keyword is told under the keyword's name."""
+    message = refusal(lambda: Step("box", run, requires_confirmation=True, hitl_timeout=-1))
+
+    assert [] == lacking(["Step 'box': hitl_timeout=...", "-1"], message)
 
 
 def test_the_tree_is_checked_too() -> None:

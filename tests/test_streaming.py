@@ -312,8 +312,10 @@ async def test_the_table_of_sequences(env: WorkflowEnvironment) -> None:
     definitions = [Workflow(name, row.steps) for name, row in ROWS.items()]
     actual: dict[str, list[str]] = {}
     async with serving(env, *definitions) as client:
-        for name, row in ROWS.items():
-            run, actual[name] = await asyncio.wait_for(walked(client, name, row), WAIT)
+        walks = [walked(client, name, row) for name, row in ROWS.items()]
+        ends = await asyncio.wait_for(asyncio.gather(*walks), WAIT)
+        for name, (run, parts) in zip(ROWS, ends, strict=True):
+            actual[name] = parts
             await replays(client.handle(run), *definitions)
 
     assert {name: row.told for name, row in ROWS.items()} == actual

@@ -15,7 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Confirm, HitlClient, OpenRequirement, RunStatus, WorkflowRunOutput
 from tests.processes import Running, running
-from tests.processes.worker import ALL, hold, lines, pipelines
+from tests.processes.worker import ALL, SHORT, hold, lines, pipelines
 from tests.stage import ended, new_queue, paused, replays, until
 
 ACTIVITY_COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
@@ -29,13 +29,14 @@ SOON = timedelta(seconds=2)
 class Site:
     """A task queue with a ledger, a client of it, and no worker but those that `worker` starts."""
 
+    env: WorkflowEnvironment
     client: HitlClient
     ledger: Path
-    address: str
 
     def worker(self, die_at: str | None = None) -> AbstractAsyncContextManager[Running]:
         """Run a worker process, which dies when it is about to send `die_at`."""
-        args = [self.address, self.client.task_queue, self.ledger]
+        address = self.env.client.service_client.config.target_host
+        args = [address, self.client.task_queue, self.ledger]
         return running("tests.processes.worker", *args, *([die_at] if die_at else []))
 
     async def start(self, pipeline: str = "release") -> str:
@@ -63,7 +64,7 @@ async def site(env: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Site]:
     """A task queue that nobody serves yet."""
     client = HitlClient(env.client, task_queue=new_queue())
     with env.with_time_skipping_disabled():
-        yield Site(client, tmp_path / "ledger", env.client.service_client.config.target_host)
+        yield Site(env, client, tmp_path / "ledger")
 
 
 async def fired(client: HitlClient, run_id: str) -> None:
@@ -175,6 +176,7 @@ async def test_the_deadline_holds(site: Site) -> None:
         asked = (await paused(site.client, run)).requirements[0]
         await first.killed()
     assert asked.deadline is not None
+    await site.env.fast_forward(site.client.handle(run), SHORT)
     await fired(site.client, run)
     async with site.worker():
         output = await site.finished(run)

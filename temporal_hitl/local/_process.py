@@ -29,6 +29,9 @@ _PORTS = range(20_000, 32_000)
 _SETTINGS = {
     # By default a workflow task waits up to 50 ms for the next look at the transfer queue.
     "history.transferProcessorMaxPollRPS": 2000,
+    # And a timer, as of a deadline or before a retry, fires up to a second after it is due.
+    "history.timerProcessorMaxPollRPS": 2000,
+    "history.timerProcessorMaxTimeShift": '"1ms"',
     "frontend.enableServerVersionCheck": "false",
 }
 _NONE: Mapping[str, str] = MappingProxyType({})

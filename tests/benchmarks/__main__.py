@@ -13,6 +13,8 @@ from tests.benchmarks.figure import Figure
 FIGURES = (
     "overhead_start_to_paused",
     "overhead_resolve_to_done",
+    "resolve_to_next_step_ms",
+    "resolve_to_next_step_ratio",
     "events_per_pause",
     "growth_bytes_ratio",
     "growth_linearity",

@@ -1,15 +1,15 @@
-"""The contest behind the two overhead figures: one pipeline, and the same job written by hand.
+"""The contest behind the figures of one pause: one pipeline, and the same job written by hand.
 
 All sides run in turn, in one process, on one embedded server and one worker, round by round and
-with the first place moving on. Both instants are seen in the same way for all: a run is paused once
-its deadline's timer is in the history (long poll), and done once `handle.result()` returns.
+with the first place moving on. All instants are seen in the same way for all: a run is paused once
+its deadline's timer is in the history (long poll), its next step begins with the first line of the
+function `redact`, which all of them run, and it is done once `handle.result()` returns.
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -83,6 +83,7 @@ class Laps:
     """What was measured of one side."""
 
     start_to_paused: list[Span] = field(default_factory=list[Span])
+    resolve_to_next_step: list[Span] = field(default_factory=list[Span])
     resolve_to_done: list[Span] = field(default_factory=list[Span])
     history: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -129,7 +130,7 @@ _held: dict[int, dict[str, Laps]] = {}
 
 
 async def hold(rounds: int) -> dict[str, Laps]:
-    """Return what `rounds` rounds took, by side; held once for both figures."""
+    """Return what `rounds` rounds took, by side; held once for all figures."""
     if rounds in _held:
         return _held[rounds]
     async with stage() as client:
@@ -148,32 +149,35 @@ async def hold(rounds: int) -> dict[str, Laps]:
 
 async def _lap(name: str, side: Side, laps: Laps) -> Handle:
     run_id = new_id(name)
-    began = _now()
+    job.redacting.clear()
+    began = job.now()
     handle = await side.start(run_id)
     async for event in handle.fetch_history_events(wait_new_event=True):
         if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
             break
-    laps.start_to_paused.append(_since(began))
-    began = _now()
+    laps.start_to_paused.append(_between(began, job.now()))
+    began = job.now()
     await side.confirm(handle)
     await handle.result()
-    laps.resolve_to_done.append(_since(began))
+    laps.resolve_to_done.append(_between(began, job.now()))
+    (redacting,) = job.redacting
+    laps.resolve_to_next_step.append(_between(began, redacting))
     return handle
 
 
-def _now() -> tuple[float, float]:
-    return time.perf_counter(), time.process_time()
-
-
-def _since(began: tuple[float, float]) -> Span:
-    clock, cpu = _now()
-    return Span((clock - began[0]) * 1000, (cpu - began[1]) * 1000)
+def _between(began: tuple[float, float], ended: tuple[float, float]) -> Span:
+    return Span((ended[0] - began[0]) * 1000, (ended[1] - began[1]) * 1000)
 
 
 async def overhead(phase: str, rounds: int) -> Figure:
+    """Return the figure `overhead_PHASE`; see `ratio`."""
+    return await ratio(f"overhead_{phase}", phase, rounds)
+
+
+async def ratio(figure: str, phase: str, rounds: int) -> Figure:
     """Return the figure of one phase: the pipeline's p50 over that of the ordinary class."""
     laps = await hold(rounds)
-    spans: dict[str, list[Span]] = {name: getattr(each, phase) for name, each in laps.items()}
+    spans = spans_of(laps, phase)
     medians = {name: statistics.median(each.ms for each in of) for name, of in spans.items()}
     ratios = {name: round(medians[PIPELINE] / medians[name], 3) for name in RIVALS}
     detail = {
@@ -187,4 +191,9 @@ async def overhead(phase: str, rounds: int) -> Figure:
         },
         "history": {name: each.history for name, each in laps.items()},
     }
-    return Figure(f"overhead_{phase}", ratios[BY_HAND], "ratio", detail)
+    return Figure(figure, ratios[BY_HAND], "ratio", detail)
+
+
+def spans_of(laps: dict[str, Laps], phase: str) -> dict[str, list[Span]]:
+    """Return what one phase took, by side."""
+    return {name: getattr(each, phase) for name, each in laps.items()}

@@ -28,3 +28,10 @@ def quartiles(values: Sequence[float]) -> list[float]:
     if len(values) < 2:
         return [round(each, 3) for each in (*values, *values, *values)]
     return [round(each, 3) for each in statistics.quantiles(values, method="inclusive")]
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many percent of `values` do not exceed."""
+    if len(values) < 2:
+        return round(values[0], 3)
+    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1], 3)

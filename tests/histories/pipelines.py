@@ -23,6 +23,7 @@ from temporal_hitl import (
     Workflow,
 )
 from tests.histories.by_hand import AllQuestions, OneQuestion
+from tests.histories.modes import MODES
 
 A_MOMENT = timedelta(seconds=1)
 """A deadline that a recording waits for."""
@@ -189,6 +190,7 @@ MADE_BY: dict[str, Workflow | type] = {
     "state_conflict": _conflict(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
+    **MODES,
 }
 
 

@@ -12,7 +12,8 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,15 @@ from temporalio.worker import Worker
 from temporal_hitl import Answer, Confirm, Edit, HitlClient, HitlPlugin, Reject, Select
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
+from temporal_hitl.requirements import AnyResolution
+from tests.histories.modes import ANSWERS, LATER
 from tests.histories.pipelines import MADE_BY, pipelines_of, workflows_of
 from tests.stage import SUGGESTED, server_options, until
 
 FOLDER = Path(__file__).parent
 IDENTITY = "golden"
 LIMIT = 30.0
-SHORT = ("continued_as_new", "nested_continued_as_new")
+SHORT = ("continued_as_new", "nested_continued_as_new", *LATER)
 """Recorded on a server that suggests to continue as new after few events: its last execution."""
 CHILDREN = {"nested_child": "all.sub"}
 """Recorded of a child of the run, by the path of its step."""
@@ -114,13 +117,18 @@ async def answer_all_questions(client: HitlClient, run: str) -> None:
     await client.resolve(run, edited)
 
 
-async def sign_after_many_executions(client: HitlClient, run: str) -> None:
-    await opened(client, run, "all.sign")
+async def counted(client: HitlClient, run: str) -> None:
+    """Wait until the loop `count` has ended, some executions later."""
 
-    async def counted() -> bool:
+    async def there() -> bool:
         return "count" in [each.step_name for each in (await client.get(run)).inner_results]
 
-    await until(counted)
+    await until(there)
+
+
+async def sign_after_many_executions(client: HitlClient, run: str) -> None:
+    await opened(client, run, "all.sign")
+    await counted(client, run)
     await client.handle(run).signal("confirm", "all.sign")
 
 
@@ -130,10 +138,7 @@ async def sign_in_the_child(client: HitlClient, run: str) -> None:
 
 
 async def sign_in_the_child_later(client: HitlClient, run: str) -> None:
-    async def counted() -> bool:
-        return "count" in [each.step_name for each in (await client.get(run)).inner_results]
-
-    await until(counted)
+    await counted(client, run)
     await sign_in_the_child(client, run)
 
 
@@ -155,6 +160,31 @@ async def answer_each_container(client: HitlClient, run: str) -> None:
     for key, answer in answers:
         await opened(client, run, key)
         await client.resolve(run, answer(requirement_id=key))
+
+
+async def answer_in_turn(
+    client: HitlClient, run: str, answers: Sequence[AnyResolution], first: int = 1
+) -> None:
+    """Give each answer once it is asked for, by update and by signal in turn."""
+    for number, answer in enumerate(answers, first):
+
+        async def there(key: str = answer.requirement_id) -> bool:
+            return key in {each.id for each in (await client.requirements(run)).open}
+
+        await until(there)
+        sent = answer.model_copy(update={"decision_id": str(number)})
+        if number % 2:
+            await client.resolve(run, sent)
+        else:
+            await client.handle(run).signal("resolve", sent.model_dump(mode="json"))
+
+
+async def answer_in_turn_and_later(
+    client: HitlClient, run: str, answers: Sequence[AnyResolution]
+) -> None:
+    await answer_in_turn(client, run, answers[:-1])
+    await counted(client, run)
+    await answer_in_turn(client, run, answers[-1:], len(answers))
 
 
 async def confirm_reset_and_reject(client: HitlClient, run: str) -> None:
@@ -190,6 +220,8 @@ ACTS: dict[str, Act] = {
     "cancelled_while_paused": cancel,
     "every_container": answer_both_branches,
     "by_hand_all_questions": answer_all_questions,
+    **{name: partial(answer_in_turn, answers=each) for name, each in ANSWERS.items()},
+    **{name: partial(answer_in_turn_and_later, answers=each) for name, each in LATER.items()},
 }
 """What people do in each run; in the others they do nothing."""
 

@@ -69,7 +69,9 @@ def recorded(
 
 
 def pipelines(ledger: Path) -> list[Workflow]:
-    """Return `release`, which waits an hour for a person, `urgent`, two seconds, and `patient`."""
+    """Return `release`, which waits an hour for a person, `urgent`, two seconds, `patient`, for
+    ever, and `reviewed`, which shows what `process` gives, too.
+    """
 
     def wait() -> None:
         while hold(ledger).exists():
@@ -92,6 +94,7 @@ def pipelines(ledger: Path) -> list[Workflow]:
         Workflow("release", steps(hitl_timeout=timedelta(hours=1), heartbeat_timeout=SOON)),
         Workflow("urgent", steps(hitl_timeout=SHORT, on_timeout="skip")),
         Workflow("patient", steps()),
+        Workflow("reviewed", steps(requires_output_review=True, on_reject="retry")),
     ]
 
 

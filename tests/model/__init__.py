@@ -1,0 +1,1 @@
+"""A model of what pipelines mean, and random pipelines to compare it with."""
