@@ -31,6 +31,8 @@ from temporal_hitl.stream_events import (
 
 AHEAD = 100
 """How many events are read ahead of who takes them."""
+FOLLOWED = 50
+"""How many child runs are followed at once; what others tell comes once they have ended."""
 
 Until = Callable[[], Awaitable[WorkflowRunOutput]]
 _End = WorkflowCompletedEvent | WorkflowCancelledEvent | WorkflowErrorEvent
@@ -199,15 +201,20 @@ class _Children:
             self._match(child)
 
     def _match(self, child: str) -> None:
-        if child in self._expected and self._begun.get(child):
-            depth, first = self._expected.pop(child), self._begun[child].pop(0)
-            self._telling[child] = self._tell(child, first, depth)
+        following = sum(not each.done() for each in self._telling.values())
+        if child in self._expected and self._begun.get(child) and following < FOLLOWED:
+            self._tell_of(child)
+
+    def _tell_of(self, child: str) -> None:
+        begun = self._begun.get(child)
+        first = begun.pop(0) if begun else None
+        self._telling[child] = self._tell(child, first, self._expected.pop(child))
 
     def tell_expected(self) -> bool:
-        """Have told what history has not named yet, and return whether there is any."""
-        expected, self._expected = self._expected, {}
-        for child, depth in expected.items():
-            self._telling[child] = self._tell(child, None, depth)
+        """Have told what nobody tells of yet, and return whether there is any."""
+        expected = list(self._expected)
+        for child in expected:
+            self._tell_of(child)
         return bool(expected)
 
     async def told(self, run_id: str, path: str) -> None:
@@ -216,8 +223,9 @@ class _Children:
         if child is None:
             return
         if child in self._expected:
-            self._telling[child] = self._tell(child, None, self._expected.pop(child))
-        await asyncio.gather(self._telling.pop(child), return_exceptions=True)
+            self._tell_of(child)
+        if child in self._telling:
+            await asyncio.gather(self._telling.pop(child), return_exceptions=True)
 
     async def all_told(self) -> None:
         """Wait until who tells has told all."""

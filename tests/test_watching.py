@@ -360,6 +360,42 @@ async def test_child_runs(env: WorkflowEnvironment) -> None:
     assert [1, 0] == [e.nested_depth for e in events if isinstance(e, WorkflowCompletedEvent)]
 
 
+async def test_more_child_runs_than_are_followed(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many child runs some are told of as they go on, and the others once they have ended, or
+    the stream ends.
+    """
+    monkeypatch.setattr("temporal_hitl._watching.FOLLOWED", 1)
+    inner = asking("inner")
+    children = [Step(name, workflow=inner) for name in ("one", "two", "three")]
+    definition = Workflow("brood", [Parallel(*children, name="all")])
+    async with serving(env, definition) as client:
+        run = await client.start(definition, "in")
+        live = Watcher(client, run)
+        await until(lambda: "StepPaused b" in shown(live.events))
+        runs = [f"{run}.all.{name}" for name in ("one", "two", "three")]
+        for child in runs:
+            await until(lambda of=child: asks(client, of))
+        first = await told(client, run, until_paused=True)
+        before = shown(live.events)
+        for child in runs:
+            await client.resolve(child, Confirm(requirement_id="b"))
+        events = await live.end()
+        await replay_all(env, run, definition)
+
+    assert (3, 1) == (shown(first).count("StepPaused b"), before.count("StepPaused b"))
+    for child in runs:
+        of_child = [each for each in events if each.run_id == child]
+        assert f"{ASKED}, {ENDED}" == shown(of_child)
+
+
+async def asks(client: HitlClient, run: str) -> bool:
+    with contextlib.suppress(RunNotFound):
+        return bool((await client.requirements(run)).open)
+    return False
+
+
 async def test_a_child_over_many_executions_of_its_parent(short: WorkflowEnvironment) -> None:
     """A child run whose parent continues as new meanwhile is told to its end."""
     loop = Loop([step("x")], name="work", max_iterations=12)
