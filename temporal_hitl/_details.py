@@ -7,7 +7,6 @@ Owns the texts and the `temporal` commands in them. Pure.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +26,7 @@ from temporal_hitl.requirements import (
 )
 
 MESSAGE = 1000
-"""Characters of a message that a memo holds, and of an output that the details show."""
+"""Characters of a message that a memo holds."""
 SHOWN = 20
 """How many requirements the details spell out; the query has them all."""
 
@@ -53,10 +52,16 @@ def _command(info: Info, door: str, *inputs: Any) -> str:
     parts = ["temporal", "workflow", "update", "execute", "--name", door]
     for each in inputs:
         parts += ["--input", json.dumps(each, ensure_ascii=False)]
-    parts += ["--workflow-id", info.workflow_id]
-    if info.namespace != "default":
-        parts += ["--namespace", info.namespace]
-    return shlex.join(parts)
+    return shlex.join([*parts, *_of_run(info)])
+
+
+def _seen(info: Info) -> str:
+    return shlex.join(["temporal", "workflow", "query", "--type", "requirements", *_of_run(info)])
+
+
+def _of_run(info: Info) -> list[str]:
+    namespace = [] if info.namespace == "default" else ["--namespace", info.namespace]
+    return ["--workflow-id", info.workflow_id, *namespace]
 
 
 def markdown(
@@ -98,18 +103,9 @@ def _one(requirement: AnyRequirement, info: Info) -> str:
         until = requirement.deadline.isoformat(timespec="seconds")
         lines[-1] += f"; at {until} the deadline acts: {requirement.on_timeout.value}"
     if isinstance(requirement, OutputReview | IterationReview):
-        lines.append(_fenced(requirement.output))
-    if isinstance(requirement, OutputReview) and requirement.error is not None:
-        lines.append(_fenced(requirement.error))
+        # By the query alone: not everybody who sees that a run waits may see what it has made.
+        lines.append(f"What it has made: `{_seen(info)}`")
     return "\n\n".join([*lines, "```sh\n" + "\n".join(_answers(requirement, info)) + "\n```"])
-
-
-def _fenced(content: Any) -> str:
-    """Return what is under review, so that nothing in it ends the block that it stands in."""
-    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-    text = text if len(text) <= MESSAGE else f"{text[:MESSAGE]} ..."
-    fence = "`" * max([3, *(len(each) + 1 for each in re.findall("`+", text))])
-    return f"{fence}\n{text}\n{fence}"
 
 
 def _answers(requirement: AnyRequirement, info: Info) -> list[str]:

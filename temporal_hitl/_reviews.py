@@ -14,6 +14,7 @@ from typing import Any
 from temporalio import workflow
 
 from temporal_hitl._forms import completed
+from temporal_hitl._journal import Journal
 from temporal_hitl._messages import fill_in, values_of
 from temporal_hitl._progress import FAILED, FORM, REVIEW, ROUTE, Failure, Progress
 from temporal_hitl._scope import Scope
@@ -94,11 +95,16 @@ class Reviews:
     """Asks through `gate`; `happened` is told what the run's reader should know."""
 
     def __init__(
-        self, gate: Gate, progress: Progress, happened: Callable[[AnyEvent], None]
+        self,
+        gate: Gate,
+        progress: Progress,
+        happened: Callable[[AnyEvent], None],
+        journal: Journal,
     ) -> None:
         self._gate = gate
         self._progress = progress
         self._happened = happened
+        self._journal = journal
 
     # Before a node runs. Each raises `RunCancelled` where the answer, or the deadline, says so.
 
@@ -110,6 +116,7 @@ class Reviews:
         question = _Question(Confirmation, _start(node), said, _once(node.review))
         record = await self._decided(node, scope, scope.path, question)
         if record.approved:
+            self._journal.continued(node, scope, record)
             return Start.as_planned
         wants_else = not record.timed_out and node.review.on_reject is OnReject.else_branch
         if wants_else and isinstance(node, ConditionPlan) and node.else_children:
@@ -126,6 +133,7 @@ class Reviews:
         question = _Question(UserInput, default, said, _once(review), shown)
         record = await self._decided(node, scope, _below(scope, FORM), question)
         if record.approved:
+            self._journal.continued(node, scope, record)
             return completed(review.form, record.values)
         self._leave_out(review, record, scope)
         return None
@@ -167,6 +175,7 @@ class Reviews:
         if rejected >= review.max_retries:
             told = f"{record.told()}; {used_up(review.max_retries)}"
             raise RunCancelled(f"{record.requirement_id}: {told}")
+        self._journal.continued(node, scope, record)
         return Again(record.feedback)
 
     async def iteration(self, node: LoopPlan, scope: Scope, content: Any) -> Verdict:
@@ -185,6 +194,7 @@ class Reviews:
         )
         record = await self._decided(node, scope, _below(scope, REVIEW), question)
         if self._wants_more(node, record) and not is_last:
+            self._journal.continued(node, scope, record)
             return Again(record.feedback)
         loop = replace(scope, path=scope.path.rpartition(".")[0])
         return self._settled(node, record, loop)
@@ -211,6 +221,8 @@ class Reviews:
         record = await self._decided(node, scope, _below(scope, FAILED), question)
         if record.timed_out and node.review.on_timeout is OnTimeout.cancel:
             raise RunCancelled(f"{record.requirement_id}: {record.told()}")
+        if record.approved:
+            self._journal.continued(node, scope, record)
         return record.approved
 
     async def _decided(
@@ -219,6 +231,7 @@ class Reviews:
         asked = self._progress.asked
         if key not in asked:
             asked[key] = self._put(node, scope, question)
+            self._journal.paused(node, scope, self._gate.open[-1])
         return await self._gate.closed(asked[key])
 
     def _put(self, node: AnyPlan, scope: Scope, question: _Question) -> str:

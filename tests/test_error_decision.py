@@ -358,14 +358,14 @@ async def test_what_is_not_paused(env: WorkflowEnvironment) -> None:
         assert (["before"], ["node_failed work"]) == (runs[key].results["after"], runs[key].events)
 
 
-async def test_in_loops_and_branches(env: WorkflowEnvironment, cache: int) -> None:
+async def test_in_loops_and_branches(env: WorkflowEnvironment) -> None:
     """Each place asks for itself, several at once, and one that waits keeps no other from working;
     what does not answer an error is refused.
     """
     loop = Loop([Step("inner", flaky, **ONCE)], "again", max_iterations=2)
     bad = Step("bad", flaky, **ONCE)
     definition = Workflow("branches", [Parallel(loop, bad, Step("good", work), name="all")])
-    async with serving(env, definition, max_cached_workflows=cache) as client:
+    async with serving(env, definition) as client:
         run = await client.start(definition, 2)
 
         async def both() -> Any:

@@ -98,19 +98,18 @@ async def test_kept(env: WorkflowEnvironment, make: Any) -> None:
     assert [False] == [each.edited for each in runs["skip"].output.step_results[1:2]]
 
 
-@EITHER
-async def test_edited(env: WorkflowEnvironment, make: Any) -> None:
+async def test_edited(env: WorkflowEnvironment) -> None:
     """What a person writes instead, any JSON value, is the output; downstream sees it."""
-    runs = await played(
-        env, {key: Case(around(make()), [edit(value)]) for key, value in EDITS.items()}
-    )
+    cases = {key: Case(around(step()), [edit(value)]) for key, value in EDITS.items()}
+    for key in ("none", "deep"):
+        cases[f"router_{key}"] = Case(around(router()), [edit(EDITS[key])])
 
-    assert {key: [value] for key, value in EDITS.items()} == {
-        key: run.results["after"] for key, run in runs.items()
-    }
-    results = [run.output.step_results[1] for run in runs.values()]
-    assert list(EDITS.values()) == [each.content for each in results]
-    assert {(True, True, None)} == {(each.edited, each.success, each.error) for each in results}
+    runs = await played(env, cases)
+
+    for key, run in runs.items():
+        value, result = EDITS[key.removeprefix("router_")], run.output.step_results[1]
+        assert ([value], value) == (run.results["after"], result.content), key
+        assert (True, True, None) == (result.edited, result.success, result.error), key
 
 
 @EITHER
@@ -135,7 +134,9 @@ async def test_rejected(env: WorkflowEnvironment, make: Any) -> None:
 
 
 async def test_made_again(env: WorkflowEnvironment) -> None:
-    """`retry` executes the step again with what was rejected and the feedback, if there is one."""
+    """`retry` executes the step again with what was rejected and the feedback, if there is one;
+    before there is an output there is nothing to do again.
+    """
     twice = [reject("shorter"), Reject, reject("funnier"), Confirm]
     runs = await played(
         env,
@@ -144,6 +145,7 @@ async def test_made_again(env: WorkflowEnvironment) -> None:
             "silent": Case(around(step(**RETRY)), [Reject, Confirm]),
             "rounds": Case(around(step(**RETRY)), twice),
             "edited": Case(around(step(**RETRY)), [reject("shorter"), edit("mine")]),
+            "not_begun": Case(around(step(**RETRY, requires_confirmation=True)), [Reject]),
         },
     )
 
@@ -152,6 +154,7 @@ async def test_made_again(env: WorkflowEnvironment) -> None:
         "silent": ["draft, again"],
         "rounds": ["draft, shorter, again, funnier"],
         "edited": ["mine"],
+        "not_begun": ["before"],
     } == {key: run.results["after"] for key, run in runs.items()}
     rounds = runs["rounds"]
     assert ["draft", "draft~2", "draft~3", "draft~4"] == rounds.ids
@@ -163,25 +166,25 @@ async def test_made_again(env: WorkflowEnvironment) -> None:
     assert 4 == len({each.digest for each in rounds.asked})
 
 
-@EITHER
-@pytest.mark.parametrize("limit", [0, 1, 3])
-async def test_the_limit(env: WorkflowEnvironment, make: Any, limit: int) -> None:
+async def test_the_limit(env: WorkflowEnvironment) -> None:
     """One rejection more than `max_retries` cancels the run; the output stays visible."""
-    again = [Reject] if make is step else [Reject, select("draft")]
-    flat = make(**RETRY, hitl_max_retries=limit)
-    review = HumanReview(requires_output_review=True, on_reject="retry", max_retries=limit)
-    spelled = make(requires_output_review=None, human_review=review)
-    cases = {"flat": flat, "spelled": spelled}
+    review = HumanReview(requires_output_review=True, on_reject="retry", max_retries=1)
+    spelled = step(requires_output_review=None, human_review=review)
+    cases = {"spelled_1": Case(around(spelled), [Reject] * 2)}
+    for limit in (0, 1, 3):
+        options = {**RETRY, "hitl_max_retries": limit}
+        again = [Reject, select("draft")] * limit
+        cases[f"step_{limit}"] = Case(around(step(**options)), [Reject] * (limit + 1))
+        cases[f"router_{limit}"] = Case(around(router(**options)), [*again, Reject])
 
-    runs = await played(
-        env, {key: Case(around(each), [*again * limit, Reject]) for key, each in cases.items()}
-    )
+    runs = await played(env, cases)
 
-    told = f"all {limit} retries are used" if limit else "no retries are allowed"
-    for run in runs.values():
+    for key, run in runs.items():
+        limit = int(key[-1])
+        told = f"all {limit} retries are used" if limit else "no retries are allowed"
         assert (RunStatus.cancelled, None) == seen(run)
         assert told in (run.output.error or "")
-        assert limit + 1 == run.activities.count("draft" if make is step else "route.draft")
+        assert limit + 1 == len([each for each in run.activities if each.endswith("draft")])
         last = "draft" + ", again" * limit
         assert [last] == [e.content for e in run.output.walk() if e.step_name == "draft"]
 
@@ -408,12 +411,12 @@ async def test_cancelled_from_outside(env: WorkflowEnvironment) -> None:
 # Wherever it is written
 
 
-async def test_in_branches_at_once(env: WorkflowEnvironment, cache: int) -> None:
+async def test_in_branches_at_once(env: WorkflowEnvironment) -> None:
     """Branches are reviewed at once and in any order, each in its own rounds, while others work."""
     a, b = (Step(name, draft, **RETRY) for name in "ab")
     busy = Steps("busy", steps=[Step("c", before), Step("d", after)])
     definition = Workflow("branches", [Parallel(a, b, busy, name="all")])
-    async with serving(env, definition, max_cached_workflows=cache) as client:
+    async with serving(env, definition) as client:
         run = await client.start(definition)
 
         async def both() -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_hitl import HitlClient, Loop, Router, RunStatus, Step, StepInput, StepOutput, Workflow
+from temporal_hitl import HitlClient, Loop, Router, RunStatus, Step, StepInput, Workflow
 from temporal_hitl.primitives import Node
 from tests.modes import AFTER, draft
 from tests.stage import cli, details, ended, paused, replays, serving
@@ -30,6 +30,10 @@ class Parcel(BaseModel):
 
 def told(step_input: StepInput) -> Any:
     return step_input.additional_data.get("user_input")
+
+
+def secret(step_input: StepInput) -> Any:
+    return {"key": "sk-live"}
 
 
 def fails(step_input: StepInput) -> None:
@@ -105,31 +109,18 @@ async def test_each_command_works(env: WorkflowEnvironment) -> None:
         await asyncio.gather(*(one(client, *each) for each in pastes))
 
 
-def fenced() -> str:
-    return "Look:\n```sh\nrm -rf /\n```\n" + "x" * 5000
+async def test_what_is_under_review_is_a_command_away(env: WorkflowEnvironment) -> None:
+    """The details of a review do not hold what is reviewed; the command beside it shows it."""
+    definition = Workflow("seen", [Step("work", secret, **REVIEW)])
+    async with serving(env, definition) as client:
+        run = await client.start(definition)
+        await paused(client, run)
+        shown = await details(client.handle(run))
+        (command,) = re.findall(r"What it has made: `(temporal [^`]*)`", shown)
+        code, told, _ = await cli(env, *shlex.split(command)[1:], "-o", "json")
+        await client.cancel(run)
+        await ended(client, run)
+        await replays(client.handle(run), definition)
 
-
-def half() -> StepOutput:
-    return StepOutput(content={"rows": [1, "zwei"]}, success=False, error="row 2")
-
-
-async def test_what_is_under_review_is_shown(env: WorkflowEnvironment) -> None:
-    """The details hold the output that a person decides about, cut where it is long, and nothing in
-    it can look like a command of ours.
-    """
-    nodes = {"text": Step("work", fenced, **REVIEW), "failed": Step("work", half, **REVIEW)}
-    definitions = {key: Workflow(f"shown_{key}", [node]) for key, node in nodes.items()}
-    shown: dict[str, str] = {}
-    async with serving(env, *definitions.values()) as client:
-        for key, definition in definitions.items():
-            run = await client.start(definition)
-            await paused(client, run)
-            shown[key] = await details(client.handle(run))
-            await client.cancel(run)
-            await ended(client, run)
-            await replays(client.handle(run), definition)
-
-    assert "\n````\nLook:\n```sh\nrm -rf /\n```\nxxx" in shown["text"]
-    assert "xxx ...\n````\n" in shown["text"]
-    assert len(shown["text"]) < 2500
-    assert '```\n{"rows": [1, "zwei"]}\n```\n\n```\nrow 2\n```' in shown["failed"]
+    assert (0, {"key": "sk-live"}) == (code, told["queryResult"][0]["open"][0]["output"])
+    assert "sk-live" not in shown

@@ -184,11 +184,11 @@ async def test_wherever_it_stands(env: WorkflowEnvironment) -> None:
     } == {key: (run.ids, run.results["after"]) for key, run in runs.items()}
 
 
-async def test_in_branches(env: WorkflowEnvironment, cache: int) -> None:
+async def test_in_branches(env: WorkflowEnvironment) -> None:
     """Branches ask at once, and each goes the way that was chosen for it."""
     right = Router([adds("x"), adds("y")], name="right", requires_user_input=True)
     definition = Workflow("branches", [BEFORE, Parallel(router("left"), right, name="all")])
-    async with serving(env, definition, max_cached_workflows=cache) as client:
+    async with serving(env, definition) as client:
         run = await client.start(definition)
 
         async def both() -> bool:

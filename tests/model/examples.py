@@ -20,28 +20,42 @@ DATA = {"caller": "c"}
 AFFORDABLE = 40
 """About how many activities and questions a tree may have."""
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-FEW, MORE = 40, {("Loop", "iterations"): 200, ("Router", "routes"): 120, ("Router", "reviews"): 120}
-"""How many trees are drawn for each mode: of so many, some have each answer."""
+FEW, MORE = 25, {("Loop", "iterations"): 80, ("Router", "routes"): 60, ("Router", "reviews"): 60}
+"""How many trees are drawn for each mode: of so many, most answers are among them."""
 WORKS = Leaf("works", None)
+SAYS_NO, WAITS = (
+    Turn(1),
+    {"form": Turn(2), "routes": Turn(2), "reviews": Turn(4), "iterations": Turn(4)},
+)
+"""Who rejects, and who does not answer."""
+
+
+def asker(mode: str, turns: tuple[Turn, ...], **policy: Any) -> Any:
+    """Return a node that asks in this mode."""
+    how = {"form": "any", "reviews": "always"}.get(mode, True)
+    asks = Asks(**{mode: how}, turns=turns, **policy)
+    if mode in ("form", "reviews"):
+        return Leaf("works", None, asks)
+    kind, says = ("Router", (0,)) if mode == "routes" else ("Loop", None)
+    return Box(kind, (WORKS,), says=says, asks=asks)
+
+
+AGAIN: dict[str, Any] = {"reviews": "always", "on_reject": "retry", "max_retries": 1}
 SELDOM = [
+    *(
+        asker(mode, (silent,), on_timeout=does)
+        for mode, silent in WAITS.items()
+        for does in ("skip", "cancel", "approve")
+        if (mode, does) != ("routes", "approve")
+    ),
+    *(asker(mode, (SAYS_NO,), on_reject=does) for mode in WAITS for does in ("skip", "cancel")),
+    asker("routes", (SAYS_NO,), **AGAIN),
     # A router that has a selector asks for a route only where its output is made again.
     Box(
         "Router",
         (WORKS,),
         says=(0,),
-        asks=Asks(
-            reviews="always",
-            on_reject="retry",
-            max_retries=1,
-            on_timeout="approve",
-            turns=(Turn(1), Turn(2)),
-        ),
-    ),
-    Leaf("works", None, Asks(form="any", on_timeout="skip", turns=(Turn(2),))),
-    Box("Loop", (WORKS,), asks=Asks(iterations=True, on_reject="cancel", turns=(Turn(1),))),
-    *(
-        Box("Loop", (WORKS,), asks=Asks(iterations=True, on_timeout=does, turns=(Turn(4),)))
-        for does in ("cancel", "skip", "approve")
+        asks=Asks(on_timeout="approve", turns=(SAYS_NO, WAITS["routes"]), **AGAIN),
     ),
 ]
 """What might not be among those that are drawn."""

@@ -105,6 +105,8 @@ class Questions:
     ) -> str:
         """Return what becomes of a failure: `again`, or `skip`, by a `person` or by its author."""
         fate, by = "skip", "author"
+        if node.asks.on_error == "fail":
+            raise Failed
         if node.asks.on_error == "pause":
             limit = node.asks.max_error_retries
             shown = {"attempts": counts.executions, "message": message, "limit": limit}

@@ -125,9 +125,7 @@ class Model(Questions):
         content: Any = seen(
             place.input, place.previous, outputs, place.iteration, place.state, place.data
         )
-        if leaf.does == "fatal":
-            raise Failed
-        broken = fails_now(leaf.does, "fails", count)
+        broken = leaf.does == "fatal" or fails_now(leaf.does, "fails", count)
         if not broken:
             write(leaf, place.state)
         if broken or leaf.does == "gives nothing":

@@ -116,6 +116,7 @@ def subsets(kind: str, must: str | None) -> st.SearchStrategy[tuple[str, ...]]:
     return st.sampled_from([()] * len(some) + some)
 
 
+HAVE_FUNCTIONS = ("Condition", "Loop", "Router")
 DOES = ["works"] * 8 + ["gives nothing", "stops", "fails", "says no"]
 FAILS = ["fails 1", "fails 2", "fails", "says no 1", "says no", "works"]
 EVALUATORS = [True, False, "yes", "no", "broken"]
@@ -162,7 +163,7 @@ def asking(draw: st.DrawFn, kind: str, fatal: bool, must: str | None = None) -> 
         reviews=draw(one_of("always", "always", "some", "broken")) if "reviews" in modes else None,
         iterations="iterations" in modes,
         on_error="pause" if "errors" in modes else "skip",
-        max_error_retries=draw(one_of(None, 1)) if "errors" in modes else None,
+        max_error_retries=draw(one_of(None, 1, 0)) if "errors" in modes else None,
         max_retries=draw(st.integers(0, 2)) if "reviews" in modes else 0,
         fatal=fatal,
         flat=draw(st.booleans()),
@@ -190,7 +191,7 @@ def leaves(draw: st.DrawFn, fatal: bool, must: str | None) -> Leaf:
     """Draw a step; only a `fatal` one may end the run."""
     asks = draw(asking("Step", fatal, must))
     does = draw(one_of(*(FAILS if asks.on_error == "pause" else DOES)))
-    if fatal and asks == Asks() and not draw(st.integers(0, 7)):
+    if fatal and asks.on_error == "skip" and must is None and not draw(st.integers(0, 9)):
         does, asks = "fatal", replace(asks, on_error="fail")
     writes = draw(st.none() | st.tuples(st.sampled_from("kl"), one_of(1, 2, None, GONE)))
     return Leaf(does, writes, asks)
@@ -223,8 +224,10 @@ def boxes(draw: st.DrawFn, kind: str, depth: int, fatal: bool, must: str | None)
     asks = draw(asking(kind, fatal, must))
     # Who asks is told by its name, so it has one of its own.
     named = bool(asks.turns) or draw(st.booleans())
-    box = Box(kind, tuple(draw(below)), named=named, asks=asks)
     breaks = BREAKS if asks.on_error == "pause" else []
+    if fatal and asks.on_error == "skip" and draw(one_of(*[False] * 5, kind in HAVE_FUNCTIONS)):
+        asks = replace(asks, on_error="fail")
+    box = Box(kind, tuple(draw(below)), named=named, asks=asks)
     match kind:
         case "Condition":
             other = draw(below) if draw(st.booleans()) else []
