@@ -37,6 +37,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING, missing, session_tag
 from temporal_hitl._following import Following
+from temporal_hitl._listing import RunRow, list_runs
 from temporal_hitl._reach import AT_ONCE, PATIENCE, Reach, RunRequirements, not_found
 from temporal_hitl._wire import read
 from temporal_hitl.errors import (
@@ -58,7 +59,7 @@ from temporal_hitl.requirements import (
 from temporal_hitl.run import RunOptions, WorkflowRunOutput
 from temporal_hitl.workflow import MEMO_KEY
 
-__all__ = ["TASK_QUEUE", "HitlClient", "OpenRequirement", "RunRequirements"]
+__all__ = ["TASK_QUEUE", "HitlClient", "OpenRequirement", "RunRequirements", "RunRow"]
 
 TASK_QUEUE = "hitl"
 PENDING_RUNS = f"{HITL_STATUS.name} = '{PENDING}' AND ExecutionStatus = 'Running'"
@@ -244,6 +245,15 @@ class HitlClient:
             "root_run_id": run.root_id or run.id,
         }
         return [read(OpenRequirement, {**row, **of_run}) for row in rows]
+
+    def list_runs(
+        self, query: str | None = None, *, limit: int | None = None
+    ) -> AsyncIterator[RunRow]:
+        """Yield runs, those that started last first, the ended ones too; one List call per hundred.
+
+        `query` narrows them in Temporal's filter language. Visibility lags a little behind.
+        """
+        return list_runs(self.client, query, limit)
 
     # Answer
 

@@ -58,12 +58,14 @@ LAYERS = (
     "_line",
     "_activities",
     "_following",
+    "_listing",
     "client",
     "_threads",
     "plugin",
     "local",
     "_site",
     "pipeline",
+    "cli",
 )
 """The modules of `temporal_hitl`, each importing only from those above it."""
 

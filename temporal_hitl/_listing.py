@@ -1,0 +1,70 @@
+"""Lists runs: one List call per hundred of them, and no call per run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+
+from temporal_hitl._attributes import BLOCKED, HITL_STATUS, PENDING
+from temporal_hitl.workflow import BLOCKED_KEY, MEMO_KEY
+
+PAGE = 100
+"""Runs in one call."""
+_WAITS = {PENDING: "PAUSED", BLOCKED: "BLOCKED"}
+
+
+class RunRow(BaseModel):
+    """One row of the list of runs: what addresses a run, and how it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    run_id: str
+    workflow_name: str
+    status: str
+    """`RUNNING`, `PAUSED` or `BLOCKED`; of an execution that has ended, what Temporal calls it:
+    `COMPLETED` also where a person or a deadline ended the run early."""
+    task_queue: str
+    root_run_id: str
+    """The run at the top, where this one is a child."""
+    started_at: datetime
+    ended_at: datetime | None = None
+    open: int = 0
+    """How many requirements it has open."""
+    blocked: list[str] = []
+    """The activity types that it waits for, as no worker has them."""
+
+
+async def list_runs(client: Client, query: str | None, limit: int | None) -> AsyncIterator[RunRow]:
+    """Yield the latest execution of each run that `query` finds, those that started last first."""
+    seen = set[str]()
+    async for execution in client.list_workflows(query, page_size=PAGE):
+        if execution.id in seen:
+            continue  # An earlier execution of a run that has continued as new.
+        if limit is not None and len(seen) == limit:
+            return
+        seen.add(execution.id)
+        yield await _row(execution)
+
+
+async def _row(execution: WorkflowExecution) -> RunRow:
+    runs = execution.status is WorkflowExecutionStatus.RUNNING
+    attribute = execution.typed_search_attributes.get(HITL_STATUS)
+    ended = "UNKNOWN" if execution.status is None else execution.status.name
+    memo: dict[str, Any] = await execution.memo() if runs else {}
+    # The rows stay in the memo when all is answered; the attribute says whether they count.
+    asked: dict[str, Any] = (memo.get(MEMO_KEY) or {}) if attribute == PENDING else {}
+    return RunRow(
+        run_id=execution.id,
+        workflow_name=execution.workflow_type,
+        status=_WAITS.get(attribute or "", "RUNNING") if runs else ended,
+        task_queue=execution.task_queue,
+        root_run_id=execution.root_id or execution.id,
+        started_at=execution.start_time,
+        ended_at=execution.close_time,
+        open=asked.get("count", 0),
+        blocked=memo.get(BLOCKED_KEY) or [],
+    )

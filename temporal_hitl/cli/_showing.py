@@ -1,0 +1,109 @@
+"""A run and a requirement as people read them, in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from temporal_hitl.cli._answering import commands
+from temporal_hitl.cli._terminal import as_text, left, when
+from temporal_hitl.requirements import AnyRequirement
+from temporal_hitl.run import StepOutput, WorkflowRunOutput
+
+LONGEST = 2000
+"""Characters of one content in the view of a run."""
+Typed = Callable[..., str]
+"""Makes a command that can be pasted, of its words."""
+
+
+def run_lines(output: WorkflowRunOutput, typed: Typed) -> Iterator[str]:
+    """Yield how a run stands: what it waits for first, and how that is answered."""
+    yield f"{output.run_id}  {output.workflow_name}  {output.status.value}"
+    yield f"  started {when(output.started_at)}"
+    for asked in output.requirements:
+        yield from _open(asked, output.run_id, typed)
+    for path, activity in output.blocked.items():
+        yield f"  blocked   {path}: no worker has {activity}; deploy one that does"
+    for path, run_id in output.children.items():
+        yield f"  child     {path}: {typed('show', run_id)}"
+    for step in _steps(output):
+        yield f"  step      {_step(step)}"
+    for record in output.resolutions:
+        yield f"  decided   {record.requirement_id}: {record.told()}"
+    for event in output.events:
+        yield f"  event     {event.told()}"
+    for refusal in output.refused:
+        yield f"  refused   {refusal.payload} ({refusal.reason})"
+    if output.error is not None:
+        yield f"  error     {output.error}"
+    if output.has_ended and output.content is not None:
+        yield from _block(output.content)
+    for part in output.omitted:
+        yield f"  left out  {part}: too large to be shown"
+
+
+def _open(asked: AnyRequirement, run_id: str, typed: Typed) -> Iterator[str]:
+    yield f"  waits     {asked.id} ({asked.kind}): {asked.message}"
+    if asked.deadline is not None:
+        yield f"            {_deadline(asked)}"
+    for words in commands(asked, run_id):
+        yield f"            {typed(words)}"
+
+
+def _deadline(asked: AnyRequirement) -> str:
+    acts = "" if asked.on_timeout is None else f": {asked.on_timeout.value}"
+    return f"until {when(asked.deadline)} ({left(asked.deadline)}){acts}"
+
+
+def _steps(output: WorkflowRunOutput) -> list[StepOutput]:
+    return [each for each in output.walk() if each.path is not None]
+
+
+def _step(step: StepOutput) -> str:
+    how = "failed" if not step.success else "edited" if step.edited else "done"
+    return f"{step.path} {how}" + (f": {step.error}" if step.error else "")
+
+
+def requirement_lines(asked: AnyRequirement, run_id: str, typed: Typed) -> Iterator[str]:
+    """Yield one requirement in full: the question, what is decided about, and how to answer."""
+    yield f"{asked.id}  {asked.kind}  of run {run_id}"
+    yield f"  {asked.message}"
+    yield f"  asked {when(asked.created_at)}"
+    if asked.deadline is not None:
+        yield f"  {_deadline(asked)}"
+    shown = asked.shown()
+    for name, value in shown.items():
+        if name not in ("kind", "name", "message", "form", "fields") and value not in (
+            None,
+            [],
+            {},
+        ):
+            yield f"  {name.replace('_', ' ')}:"
+            yield from _block(value)
+    yield from _form(shown.get("form"))
+    yield f"  digest {asked.digest}"
+    for words in commands(asked, run_id):
+        yield f"  {typed(words)}"
+
+
+def _form(form: Any) -> Iterator[str]:
+    if not isinstance(form, dict):
+        return
+    required: list[str] = form.get("required", [])  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    properties: dict[str, Any] = form.get("properties", {})  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    for name, field in properties.items():
+        said = field if isinstance(field, dict) else {}
+        hints = [
+            said.get("type"),
+            said.get("description"),
+            None if name in required else "optional",
+        ]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        yield f"  field {name} ({', '.join(str(each) for each in hints if each)})"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def _block(content: Any) -> Iterator[str]:
+    text = as_text(content)
+    for line in text[:LONGEST].splitlines():
+        yield f"    {line}"
+    if len(text) > LONGEST:
+        yield f"    ... {len(text) - LONGEST} characters more; --json has them"
