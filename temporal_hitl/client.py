@@ -249,7 +249,7 @@ class HitlClient:
     def list_runs(
         self, query: str | None = None, *, limit: int | None = None
     ) -> AsyncIterator[RunRow]:
-        """Yield runs, those that started last first, the ended ones too; one List call per hundred.
+        """Yield those that run, and then those that have ended; one List call per hundred.
 
         `query` narrows them in Temporal's filter language. Visibility lags a little behind.
         """

@@ -22,6 +22,7 @@ from temporal_hitl.cli._ids import (
     pasted,
 )
 from temporal_hitl.cli._prompts import choose, fill_in, in_an_editor
+from temporal_hitl.cli._showing import fields
 from temporal_hitl.cli._values import assigned, from_outside, json_object, json_or_text
 from temporal_hitl.client import HitlClient
 from temporal_hitl.drafts import Drafts, StepRequirement
@@ -108,7 +109,9 @@ class Place:
             try:
                 raise Usage(await none_named(hitl, run_id, again))
             except RunNotFound:
-                raise await no_run(hitl, run_id, lambda each: again(each, "…")) from None
+                raise await no_run(
+                    hitl, run_id, lambda each: at.command(verb, shlex.quote(each))
+                ) from None
         return cls(at, hitl, run_id, pasted(asked), again)
 
     async def requirement(self, action: str) -> AnyRequirement:
@@ -211,12 +214,8 @@ async def answer(
 
 
 def _fields(draft: StepRequirement) -> str:
-    form: dict[str, Any] = dict(draft.form or {})
-    required = form.get("required", [])
-    names = [
-        name if name in required else f"{name} (optional)" for name in form.get("properties", {})
-    ]
-    return f"the form has {', '.join(names)}" if names else "the form takes any"
+    named = fields(dict(draft.form or {}))
+    return f"the form has {', '.join(named)}" if named else "the form takes any"
 
 
 async def select(

@@ -12,9 +12,9 @@ from temporal_hitl.cli._serving import dev, worker
 
 HELP = """Start runs, see what waits for a person, answer it, and serve pipelines.
 
-Exit codes: 0 done; 1 the run ended badly, or doctor found something; 2 what was typed does not do;
-3 no such run or requirement; 4 the answer does not fit; 5 somebody was first; 6 no server or no
-worker answers; 130 Ctrl-C."""
+Exit codes: 0 done; 1 the run ended badly, or doctor found something; 2 what was typed does not do;\
+ 3 no such run or requirement; 4 the answer does not fit; 5 somebody was first; 6 no server or no\
+ worker answers; 130 Ctrl-C."""
 
 app = typer.Typer(name="temporal-hitl", no_args_is_help=True, pretty_exceptions_enable=False)
 shared(app, HELP)

@@ -158,7 +158,8 @@ class Connection:
             ServerError: nobody answers there.
         """
         config = self.configured()
-        embedded = None if config else found(DEFAULT_DB_FILE)
+        # A namespace alone says nothing of where.
+        embedded = None if config.keys() - {"namespace"} else found(DEFAULT_DB_FILE)
         converter = self._converter()
         if embedded is not None:
             config["target_host"] = embedded.address.target

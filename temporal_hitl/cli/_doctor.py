@@ -146,7 +146,7 @@ async def _queue(hitl: HitlClient, queue: str, running: list[RunRow]) -> Check:
     workflows, activities = [await _pollers(hitl, queue, each) for each in kinds]
     waiting = sum(row.task_queue == queue for row in running)
     name = f"workers of {queue!r}"
-    found = f"{workflows} for workflows, {activities} for steps; {waiting} runs there"
+    found = f"{workflows} for workflows, {activities} for steps; runs there: {waiting}"
     if workflows and activities:
         return Check(name, Verdict.ok, found)
     todo = f"temporal-hitl worker my_package.pipelines --task-queue {queue}"
@@ -174,7 +174,7 @@ async def _unserved(hitl: HitlClient, running: list[RunRow]) -> Check:
     served = await asyncio.gather(*(_serves(hitl, row.run_id) for row in asked))
     lacking = [row for row, there in zip(asked, served, strict=True) if not there]
     if not lacking:
-        return Check(name, Verdict.ok, f"the {len(asked)} of runs that run have workers")
+        return Check(name, Verdict.ok, f"each of the {len(asked)} that have open runs is served")
     found = "; ".join(f"{row.workflow_name} on {row.task_queue!r} has none" for row in lacking)
     names = " ".join(f"--retired {row.workflow_name}" for row in lacking)
     todo = f"serve them, or only what waits still needs: temporal-hitl worker ... {names}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
@@ -45,7 +44,7 @@ async def no_run(hitl: HitlClient, run_id: str, again: Callable[[str], str]) -> 
         there = _similar(run_id, [row.run_id async for row in running])
     told = f"there is no run {run_id!r} in namespace {hitl.client.namespace!r}"
     if there:
-        return Missing(_with(f"{told}; did you mean", (again(shlex.quote(each)) for each in there)))
+        return Missing(_with(f"{told}; did you mean", (again(each) for each in there)))
     return Missing(f"{told}; `temporal-hitl runs` lists those that there are")
 
 

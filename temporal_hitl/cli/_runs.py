@@ -86,20 +86,21 @@ async def show(
     ] = None,
 ) -> None:
     """Show a run, or one open requirement of it in full."""
+
+    def again(*ids: str) -> str:
+        return at.command("show", *map(shlex.quote, ids))
+
     hitl, run_id = await at.client(), pasted(run)
     try:
         if requirement is None:
             output = await hitl.get(run_id)
             at.terminal.tell(output, *run_lines(output, at.command))
             return
-        asked = await one(
-            hitl,
-            run_id,
-            pasted(requirement),
-            lambda *ids: at.command("show", *map(shlex.quote, ids)),
-        )
+        asked = await one(hitl, run_id, pasted(requirement), again)
     except RunNotFound:
-        raise await no_run(hitl, run_id, lambda each: at.command("show", each)) from None
+        raise await no_run(
+            hitl, run_id, lambda each: at.command("show", shlex.quote(each))
+        ) from None
     at.terminal.tell(asked, *requirement_lines(asked, run_id, at.command))
 
 
@@ -130,7 +131,7 @@ async def runs(
     query: Query = None,
     limit: Limit = 50,
 ) -> None:
-    """List runs, those that started last first."""
+    """List runs: those that run, and then those that have ended."""
     parts = [None if status is None else _ALIVE.get(status) or _ended(status)]
     parts += [None if pipeline is None else f"WorkflowType = {text_of(pipeline)}"]
     parts += [None if session_id is None else f"HitlTags = {text_of(f'session:{session_id}')}"]
@@ -244,7 +245,9 @@ async def cancel(
     try:
         await hitl.cancel(run_id)
     except RunNotFound:
-        raise await no_run(hitl, run_id, lambda each: at.command("cancel", each)) from None
+        raise await no_run(
+            hitl, run_id, lambda each: at.command("cancel", shlex.quote(each))
+        ) from None
     if wait:
         output = await hitl.wait_for_end(run_id)
         at.terminal.tell(output, *run_lines(output, at.command))

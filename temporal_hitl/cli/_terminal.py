@@ -114,8 +114,13 @@ def ago(moment: datetime) -> str:
     return _long(max(0.0, (datetime.now(UTC) - moment).total_seconds()))
 
 
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
 def _long(seconds: float) -> str:
-    for name, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{int(seconds // length)} {name}"
-    return f"{int(seconds)} s"
+    left, parts = int(seconds), list[str]()
+    for name, length in _UNITS:
+        count, left = divmod(left, length)
+        if parts or count or length == 1:
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2])

@@ -73,8 +73,8 @@ def assigned(given: Sequence[str], form: Mapping[str, Any]) -> dict[str, Any]:
 
 def field_of(form: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return how a form describes one of its fields; empty where it does not."""
-    described = (form.get("properties") or {}).get(name)
-    return _resolved(described, form)
+    properties: dict[str, Any] = form.get("properties") or {}
+    return _resolved(properties.get(name), form)
 
 
 def typed(text: str, field: Mapping[str, Any], form: Mapping[str, Any]) -> Any:
@@ -116,7 +116,8 @@ def kind(field: Mapping[str, Any], form: Mapping[str, Any]) -> str | None:
 
 
 def _described(field: Mapping[str, Any], form: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    return next((each for each in _options(field, form) if each.get("type") == kind), {})
+    found = [each for each in _options(field, form) if each.get("type") == kind]
+    return found[0] if found else {}
 
 
 def _options(field: Mapping[str, Any], form: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -130,7 +131,8 @@ def _resolved(described: Any, form: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     found = cast(dict[str, Any], described)
     name = str(found.get("$ref", "")).removeprefix("#/$defs/")
-    return {**(form.get("$defs") or {}).get(name, {}), **found}
+    definitions: dict[str, dict[str, Any]] = form.get("$defs") or {}
+    return {**definitions.get(name, {}), **found}
 
 
 def _parsed(text: str) -> Any:
