@@ -52,10 +52,16 @@ def _command(info: Info, door: str, *inputs: Any) -> str:
     parts = ["temporal", "workflow", "update", "execute", "--name", door]
     for each in inputs:
         parts += ["--input", json.dumps(each, ensure_ascii=False)]
-    parts += ["--workflow-id", info.workflow_id]
-    if info.namespace != "default":
-        parts += ["--namespace", info.namespace]
-    return shlex.join(parts)
+    return shlex.join([*parts, *_of_run(info)])
+
+
+def _seen(info: Info) -> str:
+    return shlex.join(["temporal", "workflow", "query", "--type", "requirements", *_of_run(info)])
+
+
+def _of_run(info: Info) -> list[str]:
+    namespace = [] if info.namespace == "default" else ["--namespace", info.namespace]
+    return ["--workflow-id", info.workflow_id, *namespace]
 
 
 def markdown(
@@ -96,6 +102,9 @@ def _one(requirement: AnyRequirement, info: Info) -> str:
     if requirement.deadline is not None and requirement.on_timeout is not None:
         until = requirement.deadline.isoformat(timespec="seconds")
         lines[-1] += f"; at {until} the deadline acts: {requirement.on_timeout.value}"
+    if isinstance(requirement, OutputReview | IterationReview):
+        # By the query alone: not everybody who sees that a run waits may see what it has made.
+        lines.append(f"What it has made: `{_seen(info)}`")
     return "\n\n".join([*lines, "```sh\n" + "\n".join(_answers(requirement, info)) + "\n```"])
 
 
@@ -121,9 +130,10 @@ def _answers(requirement: AnyRequirement, info: Info) -> list[str]:
             report = {"requirement_id": key, "action": "report", "result": "..."}
             return [_command(info, "resolve", report), _command(info, "reject", key, "why")]
         case ErrorDecision():
+            actions = ("skip",) if requirement.is_spent else ("retry", "skip")
             return [
                 _command(info, "resolve", {"requirement_id": key, "action": each})
-                for each in ("retry", "skip")
+                for each in actions
             ]
         case _:
             values = example(requirement.form)

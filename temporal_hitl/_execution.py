@@ -20,6 +20,7 @@ from temporal_hitl._calls import PlanFound
 from temporal_hitl._children import Children
 from temporal_hitl._given import Given
 from temporal_hitl._interpreter import Interpreter
+from temporal_hitl._journal import Journal
 from temporal_hitl._ledger import RECORDS_KEPT
 from temporal_hitl._progress import Carried, Progress
 from temporal_hitl._reviews import RunCancelled
@@ -67,6 +68,8 @@ class Execution:
         message = Message()
         self._caller = Caller(gate.board.blocked, gate.board.unblocked, self._hold, message)
         self._children = Children(self._progress.children, gate, self._hold, message)
+        self.journal = Journal(self._progress.told, options.session_id)
+        """What this execution tells while it goes on."""
         self._walker: Interpreter | None = None
 
     async def run(self) -> dict[str, Any]:
@@ -78,9 +81,11 @@ class Execution:
             await walk
         except RunCancelled as cancelled:
             await self._close()
+            self.journal.run_cancelled(str(cancelled))
             return self._end(RunStatus.cancelled, str(cancelled))
         except StepFailed as failed:
             await self._close()
+            self.journal.run_failed(failed)
             told = self._end(RunStatus.error, str(failed), failed.kind)
             raise ApplicationError(
                 str(failed), told, type=failed.kind, non_retryable=True
@@ -89,7 +94,9 @@ class Execution:
             walk.cancel()
             await asyncio.gather(walk, return_exceptions=True)
             await self._close()
+            self.journal.run_cancelled("somebody cancelled the run")
             raise
+        self.journal.run_completed()
         return self._end(RunStatus.completed)
 
     async def _close(self) -> None:
@@ -109,7 +116,9 @@ class Execution:
             self._options,
             self._progress,
             self._events,
+            self.journal,
         )
+        self.journal.run_started(found.plan)
         await self._walker.walk(found.plan, self._input, self._state, self._results)
 
     def _end(self, *how: Any) -> dict[str, Any]:
@@ -183,7 +192,7 @@ class Execution:
             state=self._state,
             events=self._events[-records:] if records else [],
             started_at=self._started_at,
-            gate=self._gate.state(needed=self._progress.asked.values(), records=records),
+            gate=self._gate.state(self._progress.asked.values(), records, self._progress.tries),
         ).model_dump(mode="json")
 
     # How the run stands

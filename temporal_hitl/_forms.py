@@ -7,9 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from temporal_hitl.errors import DefinitionError
 
@@ -52,20 +63,41 @@ class UserInputField(BaseModel):
 
         By alias, as Pydantic reserves names that a form may well have (`schema`, `_x`).
         """
-        kind = (
-            Literal[tuple(self.allowed_values)]
-            if self.allowed_values
-            else _PYTHON_TYPES[self.field_type]
-        )  # type: ignore[valid-type]
+        kind: Any = _PYTHON_TYPES[self.field_type]
+        if self.allowed_values:
+            kind = Annotated[kind, _Allowed(self.allowed_values)]
         if not self.required:
             optional = Field(self.value, alias=self.name, description=self.description)
-            return cast(Any, kind) | None, optional
+            return kind | None, optional
         limits: dict[str, Any] = {}
         if self.field_type == "str" and not self.allowed_values:
             limits["min_length"] = 1
         examples = None if self.value is None else [self.value]
         return kind, Field(
             alias=self.name, description=self.description, examples=examples, **limits
+        )
+
+
+class _Allowed:
+    """Lets only some values of a type through, which a `Literal` does not: to it, True is 1."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self._values = values
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._checked, handler(kind))
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(core), "enum": list(self._values)}
+
+    def _checked(self, value: Any) -> Any:
+        if value in self._values:
+            return value
+        expected = " or ".join(map(repr, self._values))
+        raise PydanticCustomError(
+            "not_allowed", "Input should be {expected}", {"expected": expected}
         )
 
 

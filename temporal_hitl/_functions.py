@@ -14,6 +14,7 @@ from temporal_hitl._budget import Budget
 from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import ActivityResult, Role, activity_id_of
 from temporal_hitl._given import Given
+from temporal_hitl._journal import Journal
 from temporal_hitl._progress import Failure, Progress
 from temporal_hitl._reviews import Reviews
 from temporal_hitl._scope import Scope
@@ -40,6 +41,7 @@ class Functions:
         progress: Progress,
         reviews: Reviews,
         happened: Callable[[AnyEvent], None],
+        journal: Journal,
     ) -> None:
         self._caller = caller
         self._budget = budget
@@ -48,6 +50,7 @@ class Functions:
         self._progress = progress
         self._reviews = reviews
         self._happened = happened
+        self._journal = journal
         self._given: dict[str, Given] = {}
         self._sizes = Sizes()
 
@@ -102,8 +105,12 @@ class Functions:
         Raises:
             StepFailed: it failed, and nobody is asked, or a person has left it so.
         """
-        if node.on_error is not OnError.pause:
-            return await work()
+        while node.on_error is not OnError.pause:
+            try:
+                return await work()
+            except StepFailed as failed:
+                self._journal.failed(node, scope, failed)
+                raise
         while True:
             failure = self._progress.tried(scope.path).failure
             if failure is None:

@@ -19,8 +19,10 @@ from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import Role
 from temporal_hitl._child_end import changes
 from temporal_hitl._children import Children
+from temporal_hitl._choices import choose
 from temporal_hitl._functions import Failing, Functions
 from temporal_hitl._given import Given
+from temporal_hitl._journal import Journal
 from temporal_hitl._progress import REVIEW, LoopProgress, Progress, said_of
 from temporal_hitl._reviews import Dropped, Kept, Reviews, Start, Verdict
 from temporal_hitl._scope import Scope, State, container_output, edited
@@ -58,6 +60,7 @@ class Interpreter:
         options: RunOptions,
         progress: Progress,
         events: list[AnyEvent],
+        journal: Journal,
     ) -> None:
         self._gate = gate
         self._children = children
@@ -66,10 +69,10 @@ class Interpreter:
         self._session_id = options.session_id or workflow.info().workflow_id
         self._progress = progress
         self._events = events
-        self._reviews = Reviews(gate, progress, self._happened)
-        self._functions = Functions(
-            caller, budget, options, self._session_id, progress, self._reviews, self._happened
-        )
+        self._journal = journal
+        self._reviews = Reviews(gate, progress, self._happened, journal)
+        of_run = options, self._session_id, progress
+        self._functions = Functions(caller, budget, *of_run, self._reviews, self._happened, journal)
 
     async def walk(
         self, plan: Plan, run_input: Any, state: State, results: list[StepOutput]
@@ -102,8 +105,7 @@ class Interpreter:
             case StepPlan():
                 return await self._step(node, scope)
             case StepsPlan():
-                outputs = await self._walk_all(node.children, scope)
-                return container_output(node, scope, "Steps", outputs)
+                return await self._contained("Steps", node, scope, node.children)
             case ParallelPlan():
                 return await self._parallel(node, scope)
             case ConditionPlan():
@@ -127,6 +129,14 @@ class Interpreter:
                 break
         return results
 
+    async def _contained(
+        self, kind: str, node: AnyPlan, scope: Scope, children: Sequence[AnyPlan], **told: Any
+    ) -> StepOutput | None:
+        self._journal.started(node, scope, **told)
+        outputs = await self._walk_all(children, scope)
+        self._journal.completed(node, scope, outputs, **told)
+        return container_output(node, scope, kind, outputs)
+
     async def _step(self, node: StepPlan, scope: Scope) -> StepOutput | None:
         if node.review.requires_user_input:
             values = await self._reviews.form(node, scope)
@@ -138,11 +148,14 @@ class Interpreter:
     async def _executed(self, node: StepPlan, scope: Scope) -> StepOutput:
         kind = "Workflow" if isinstance(node.call, Child) else "Step"
         try:
-            return await self._functions.tried(node, scope, lambda: self._execution(node, scope))
+            output = await self._functions.tried(node, scope, lambda: self._execution(node, scope))
         except StepFailed as failed:
             return self._functions.go_on(node, scope, kind, failed)
+        self._journal.step_done(node, scope, output)
+        return output
 
     async def _execution(self, node: StepPlan, scope: Scope) -> StepOutput:
+        self._journal.step_started(node, scope)
         if isinstance(node.call, Child):
             return await self._child(node.call, node, scope)
         output = (await self._functions.call("executor", node.call, node, scope)).output
@@ -170,6 +183,7 @@ class Interpreter:
         )
 
     async def _parallel(self, node: ParallelPlan, scope: Scope) -> StepOutput | None:
+        self._journal.started(node, scope)
         names = [child.name for child in node.children]
         branches = self._progress.branches_at(scope.path, names, scope.state)
         walks = [
@@ -180,6 +194,7 @@ class Interpreter:
             conflict = StateConflict(at=workflow.now(), path=scope.path, key=key, kept=kept)
             self._happened(conflict)
         there = [output for output in outputs if output is not None]
+        self._journal.completed(node, scope, there)
         content = {output.step_name or "": output.content for output in there if output.produced}
         return container_output(node, scope, "Parallel", there, content=content)
 
@@ -196,21 +211,25 @@ class Interpreter:
         except StepFailed as failed:
             return self._functions.go_on(node, scope, "Condition", failed)
         branch = node.children if yes else node.else_children
-        return container_output(node, scope, "Condition", await self._walk_all(branch, scope))
+        told = {"condition_result": bool(yes)}
+        return await self._contained("Condition", node, scope, branch, **told)
 
     async def _loop(self, node: LoopPlan, scope: Scope) -> StepOutput | None:
+        self._journal.started(node, scope)
         stand = self._progress.loops.setdefault(scope.path, LoopProgress())
         while True:
             inside = _iteration(node, scope, stand)
+            self._journal.iteration_started(node, inside)
             latest = await self._walk_all(node.children, inside)
             # Only the last iteration that gave something is kept.
             outputs = latest or stand.outputs
             try:
-                verdict = await self._after_iteration(node, inside, latest)
+                verdict = await self._after_iteration(node, inside, latest, one_result(outputs))
             except StepFailed as failed:
                 failure = self._functions.go_on(node, scope, "Loop", failed)
                 return failure.model_copy(update={"content": one_result(outputs), "steps": outputs})
             if isinstance(verdict, Kept | Dropped):
+                self._journal.completed(node, scope, outputs, total_iterations=stand.iteration)
                 output = container_output(node, scope, "Loop", outputs)
                 blank = StepOutput(step_name=node.name, path=scope.path, step_type="Loop")
                 return _decided(verdict, output, blank)
@@ -220,18 +239,21 @@ class Interpreter:
             stand.feedback = verdict.feedback if verdict else None
 
     async def _after_iteration(
-        self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]
+        self, node: LoopPlan, scope: Scope, outputs: list[StepOutput], kept: Any
     ) -> Verdict | None:
-        """Return whether the loop ends, or None where it goes on and nobody was asked."""
+        """Return whether the loop ends, or None where it goes on and nobody was asked.
+
+        `kept` is the content that it would end with.
+        """
         reviewed = node.review.requires_iteration_review
-        if any(each.stop for each in outputs):
-            return Kept()
-        if scope.iteration == node.max_iterations and not reviewed:
-            return Kept()
-        if await self._loop_ends(node, scope, outputs):
+        last = scope.iteration == node.max_iterations
+        ends = any(each.stop for each in outputs) or (last and not reviewed)
+        ends = ends or await self._loop_ends(node, scope, outputs)
+        self._journal.iteration_completed(node, scope, outputs, ends=ends or last)
+        if ends:
             return Kept()
         if reviewed:
-            return await self._reviews.iteration(node, scope, one_result(outputs))
+            return await self._reviews.iteration(node, scope, kept)
         return None
 
     async def _loop_ends(self, node: LoopPlan, scope: Scope, outputs: list[StepOutput]) -> bool:
@@ -253,8 +275,8 @@ class Interpreter:
             return self._functions.go_on(node, scope, "Router", failed)
         if names is None:
             return None
-        chosen = _choose(node, scope, names)
-        return container_output(node, scope, "Router", await self._walk_all(chosen, scope))
+        chosen = choose(node, scope, names)
+        return await self._contained("Router", node, scope, chosen, selected_steps=names)
 
     async def _route(self, node: RouterPlan, scope: Scope) -> list[str] | None:
         chosen = self._progress.chosen
@@ -285,7 +307,7 @@ class Interpreter:
         async def ask() -> Any:
             value = (await self._functions.call(role, by, node, scope, outputs)).value
             if isinstance(node, RouterPlan):
-                _choose(node, scope, value)
+                choose(node, scope, value)
             return value
 
         if scope.path not in chosen:
@@ -362,21 +384,3 @@ def _decided(
         return None
     # What a person writes counts, even where there was nothing before.
     return edited(output or blank, verdict.content) if verdict.edited else output
-
-
-def _choose(node: RouterPlan, scope: Scope, names: Any) -> list[AnyPlan]:
-    choices = {choice.name: choice for choice in node.choices}
-    unknown = [name for name in names if name not in choices]
-    if unknown:
-        raise StepFailed(
-            f"{scope.path}.selector",
-            "temporal_hitl.UnknownChoice",
-            f"the selector returned {unknown[0]!r}, which is not one of {', '.join(choices)}",
-        )
-    chosen: list[AnyPlan] = []
-    for turn, name in enumerate(names):
-        again = names[:turn].count(name)
-        # A choice that is named twice runs twice, at a path of its own.
-        slug = choices[name].slug + (f"~{again + 1}" if again else "")
-        chosen.append(choices[name].model_copy(update={"slug": slug}))
-    return chosen

@@ -7,7 +7,7 @@ Every door ends here. Deterministic and synchronous: the caller brings the time.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -100,8 +100,16 @@ class Ledger:
         self._rounds |= state.rounds
         self._decisions |= state.decisions
 
-    def state(self, needed: Collection[str] = (), latest: int = RECORDS_KEPT) -> GateState:
-        """Return all that is open, the records `needed`, and the `latest` of the others."""
+    def state(
+        self,
+        needed: Collection[str] = (),
+        latest: int = RECORDS_KEPT,
+        asking: Collection[str] = (),
+    ) -> GateState:
+        """Return all that is open, the records `needed`, and the `latest` of the others.
+
+        The nodes at the paths `asking`, and what is in them, may ask again, and go on counting.
+        """
         wanted = set(list(self.records)[-latest:] if latest else []) | set(needed)
         records = [record for key, record in self.records.items() if key in wanted]
         kept = {each.requirement_id for each in records}
@@ -110,7 +118,11 @@ class Ledger:
             open=list(self.open.values()),
             records=records,
             refusals=self.refusals,
-            rounds={path: count for path, count in self._rounds.items() if path in here},
+            rounds={
+                path: count
+                for path, count in self._rounds.items()
+                if path in here or any(each in asking for each in _upwards(path))
+            },
             decisions={key: where for key, where in self._decisions.items() if where in kept},
         )
 
@@ -119,9 +131,15 @@ class Ledger:
         while True:
             count = self._rounds[path] = self._rounds.get(path, 0) + 1
             key = path if count == 1 else f"{path}~{count}"
-            # `a~2` is also the path of a choice that runs a second time.
-            if key not in self.open and key not in self.records:
+            if not self._is_taken(path, key):
                 return key, count
+
+    def _is_taken(self, path: str, key: str) -> bool:
+        # What a Router runs twice has a path that is spelled as a second question at the first.
+        other, _, turn = key.rpartition("~")
+        if key == path:
+            return turn.isdigit() and self._rounds.get(other, 0) >= int(turn)
+        return key in self._rounds
 
     def ask(self, requirement: AnyRequirement, form: Form = None) -> None:
         """Open `requirement`; `form` checks the values of its answers, where it has one."""
@@ -273,6 +291,12 @@ class Ledger:
         ids = list(self.open)
         more = f" and {len(ids) - 20} more" if len(ids) > 20 else ""
         return f"open: {', '.join(ids[:20])}{more}" if ids else "nothing is open in this run"
+
+
+def _upwards(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
 
 
 def _refuse_doubles(resolutions: Sequence[AnyResolution]) -> None:

@@ -6,7 +6,7 @@ walk that starts from this takes what is done as done, and asks nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -103,6 +103,15 @@ def said_of(feedback: str | None, previous: Any) -> dict[str, Any]:
     return told if feedback is None else {**told, "rejection_feedback": feedback}
 
 
+class Told(_Kept):
+    """What a run has told of a node, so that no later execution tells it again."""
+
+    begun: bool = False
+    ended: bool = False
+    paused: str | None = None
+    """The requirement that it told of, until it tells that the node goes on."""
+
+
 class Progress(_Kept):
     """What has been done, chosen and asked in nodes that have not ended."""
 
@@ -118,6 +127,8 @@ class Progress(_Kept):
     below its path that no node has (`draft.~review`)."""
     tries: dict[str, Tried] = {}
     """What nodes did that people decide about."""
+    told: dict[str, Told] = {}
+    """What was told of nodes, and of iterations."""
     children: dict[str, ChildProgress] = {}
     """The child runs in flight; one that has ended is taken off at once."""
 
@@ -164,6 +175,7 @@ class Progress(_Kept):
         self.fold(path)
         self.asked |= filled_in
         self.chosen.pop(path, None)
+        self.told.pop(path, None)
         tried = self.tried(path)
         previous = None if tried.output is None else tried.output.content
         again = {"rejected": tried.rejected + 1, "feedback": feedback, "previous": previous}
@@ -182,7 +194,7 @@ class Progress(_Kept):
     def finish(self, path: str, output: StepOutput | None) -> None:
         """Keep a node's output, and nothing else of it."""
         self.fold(path)
-        for table in (self.chosen, self.loops, self.asked):
+        for table in (self.chosen, self.loops, self.asked, self.told):
             table.pop(path, None)
         self._forget_tries(path)
         self._meter.bytes -= _size_of_states(self.branches.pop(path, {}))
@@ -192,7 +204,7 @@ class Progress(_Kept):
     def fold(self, path: str) -> None:
         """Forget what is below `path`: its container's own output holds what of it is kept."""
         below = f"{path}."
-        for table in (self.chosen, self.loops, self.asked):
+        for table in (self.chosen, self.loops, self.asked, self.told):
             for inner in [each for each in table if each.startswith(below)]:
                 del table[inner]
         for inner in [each for each in self.tries if each.startswith(below)]:
@@ -208,9 +220,20 @@ class Progress(_Kept):
 
     def inner(self) -> list[StepOutput]:
         """Return what was produced inside nodes that have not ended, in order."""
-        done = [output for path, output in self.done.items() if "." in path]
-        reviewed = [each.output for each in self.tries.values()]
-        return [output for output in (*done, *reviewed) if output is not None]
+        reviewed = {path: each.output for path, each in self.tries.items() if each.output}
+        # What a reviewed output is made of stands in it.
+        done = [
+            output
+            for path, output in self.done.items()
+            if "." in path and not any(above in reviewed for above in _above(path))
+        ]
+        return [output for output in (*done, *reviewed.values()) if output is not None]
+
+
+def _above(path: str) -> Iterator[str]:
+    while "." in path:
+        path = path.rpartition(".")[0]
+        yield path
 
 
 def _size_of(output: StepOutput | None) -> int:

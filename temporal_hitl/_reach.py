@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict
 from temporalio.client import (
@@ -42,6 +44,11 @@ _END = {
     WorkflowExecutionStatus.CANCELED: RunStatus.cancelled,
 }
 
+_turns = WeakValueDictionary[str, asyncio.Lock]()
+"""One for each run that this process asks. The server holds one query of a run back while one of
+its workflow tasks is on its way, and refuses more, which the SDK repeats after a while; and a
+worker that evicts a run, as when it has ended, forgets a query that waits behind another."""
+
 
 class RunRequirements(BaseModel):
     """What one run asks, was told, and refused."""
@@ -66,16 +73,38 @@ class Reach:
         except RPCError as error:
             raise not_found(run_id, error) from error
 
-    async def query(self, run_id: str, name: str, *args: Any) -> dict[str, Any]:
-        """Return what the run answers; raises `NoWorker` or `RunNotFound`."""
-        handle = self._client.get_workflow_handle(run_id)
+    async def query(
+        self, run_id: str, name: str, *args: Any, execution: str | None = None
+    ) -> dict[str, Any]:
+        """Return what the run answers, or one `execution` of it; raises `NoWorker` or
+        `RunNotFound`.
+        """
+        handle = self._client.get_workflow_handle(run_id, run_id=execution)
         try:
-            told = await handle.query(name, args=args, rpc_timeout=PATIENCE)
+            async with self._in_turn(run_id):
+                told = await handle.query(name, args=args, rpc_timeout=PATIENCE)
         except RPCError as error:
             if error.status in _ABSENT:
                 raise await self.nobody_answers(run_id) from error
             raise not_found(run_id, error) from error
         return cast(dict[str, Any], told)
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self, run_id: str) -> AsyncGenerator[None]:
+        # Of one loop, as a lock is.
+        turn = f"{id(asyncio.get_running_loop())} {self._client.namespace} {run_id}"
+        lock = _turns.setdefault(turn, asyncio.Lock())
+        try:
+            async with asyncio.timeout(PATIENCE.total_seconds()):
+                await lock.acquire()
+        except TimeoutError:
+            # Nobody answers those before: then all may as well ask at once.
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     async def requirements(self, run_id: str, *, resolved: bool) -> RunRequirements:
         """Return what the run asks; works for every workflow with a gate."""

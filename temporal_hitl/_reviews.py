@@ -14,6 +14,7 @@ from typing import Any
 from temporalio import workflow
 
 from temporal_hitl._forms import completed
+from temporal_hitl._journal import Journal
 from temporal_hitl._messages import fill_in, values_of
 from temporal_hitl._progress import FAILED, FORM, REVIEW, ROUTE, Failure, Progress
 from temporal_hitl._scope import Scope
@@ -28,6 +29,7 @@ from temporal_hitl.requirements import (
     ResolutionRecord,
     Route,
     UserInput,
+    used_up,
 )
 from temporal_hitl.review import OnReject, OnTimeout
 from temporal_hitl.run import StepOutput
@@ -77,12 +79,14 @@ class _Question:
     default: str
     template: str | None = None
     """What the author wrote; else the default is asked."""
+    on_reject: OnReject | None = None
+    """What a rejection does."""
     shown: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The fields of its kind."""
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What else the template may name."""
-    private: bool = False
-    """Whether the default tells what lists of all runs must not show."""
+    listed: str | None = None
+    """What lists of all runs show of the default, where that tells more than they may."""
     added: str = ""
     """What is said after the question, whoever wrote it."""
 
@@ -91,11 +95,16 @@ class Reviews:
     """Asks through `gate`; `happened` is told what the run's reader should know."""
 
     def __init__(
-        self, gate: Gate, progress: Progress, happened: Callable[[AnyEvent], None]
+        self,
+        gate: Gate,
+        progress: Progress,
+        happened: Callable[[AnyEvent], None],
+        journal: Journal,
     ) -> None:
         self._gate = gate
         self._progress = progress
         self._happened = happened
+        self._journal = journal
 
     # Before a node runs. Each raises `RunCancelled` where the answer, or the deadline, says so.
 
@@ -103,9 +112,11 @@ class Reviews:
         """Ask whether to begin, where the author wants it."""
         if not node.review.requires_confirmation:
             return Start.as_planned
-        question = _Question(Confirmation, _start(node), node.review.confirmation_message)
+        said = node.review.confirmation_message
+        question = _Question(Confirmation, _start(node), said, _once(node.review))
         record = await self._decided(node, scope, scope.path, question)
         if record.approved:
+            self._journal.continued(node, scope, record)
             return Start.as_planned
         wants_else = not record.timed_out and node.review.on_reject is OnReject.else_branch
         if wants_else and isinstance(node, ConditionPlan) and node.else_children:
@@ -118,9 +129,11 @@ class Reviews:
         review = node.review
         default = f"Fill in what step {node.name!r} needs:"
         shown = {"form": review.form, "fields": review.fields}
-        question = _Question(UserInput, default, review.user_input_message, shown)
+        said = review.user_input_message
+        question = _Question(UserInput, default, said, _once(review), shown)
         record = await self._decided(node, scope, _below(scope, FORM), question)
         if record.approved:
+            self._journal.continued(node, scope, record)
             return completed(review.form, record.values)
         self._leave_out(review, record, scope)
         return None
@@ -132,7 +145,7 @@ class Reviews:
         review, names = node.review, tuple(choice.name for choice in node.choices)
         default = f"Select a route from: {', '.join(names)}"
         shown = {"choices": names, "allow_multiple": review.allow_multiple_selections}
-        question = _Question(Route, default, review.user_input_message, shown)
+        question = _Question(Route, default, review.user_input_message, _once(review), shown)
         record = await self._decided(node, scope, _below(scope, ROUTE), question)
         if record.approved:
             return list(record.choices)
@@ -152,6 +165,7 @@ class Reviews:
             OutputReview,
             f"Review output of {node.kind} {node.name!r}?",
             review.output_review_message,
+            review.on_reject,
             shown,
             {"output": output.content},
         )
@@ -159,10 +173,9 @@ class Reviews:
         if not self._wants_more(node, record):
             return self._settled(node, record, scope)
         if rejected >= review.max_retries:
-            used = "no retries are allowed"
-            if review.max_retries:
-                used = f"all {review.max_retries} retries are used"
-            raise RunCancelled(f"{record.requirement_id}: {record.told()}; {used}")
+            told = f"{record.told()}; {used_up(review.max_retries)}"
+            raise RunCancelled(f"{record.requirement_id}: {told}")
+        self._journal.continued(node, scope, record)
         return Again(record.feedback)
 
     async def iteration(self, node: LoopPlan, scope: Scope, content: Any) -> Verdict:
@@ -174,12 +187,14 @@ class Reviews:
             IterationReview,
             f"Loop {node.name!r} completed iteration {iteration} of {most}. Accept it?",
             review.iteration_review_message,
+            _once(review) if is_last else review.on_reject,
             shown,
             {"output": content},
             added=_consequence(review, is_last=is_last),
         )
         record = await self._decided(node, scope, _below(scope, REVIEW), question)
         if self._wants_more(node, record) and not is_last:
+            self._journal.continued(node, scope, record)
             return Again(record.feedback)
         loop = replace(scope, path=scope.path.rpartition(".")[0])
         return self._settled(node, record, loop)
@@ -194,18 +209,20 @@ class Reviews:
             "retries": tried.retried,
             "retries_limit": node.review.max_error_retries,
         }
-        what = "Retry or skip?"
+        what, failed = "Retry or skip?", f"{node.kind.capitalize()} {node.name!r} failed"
         if tried.retried == node.review.max_error_retries:
-            what = f"All {tried.retried} retries are used: skip it?"
+            what = f"{used_up(tried.retried).capitalize()}: skip it?"
         question = _Question(
             ErrorDecision,
-            f"{node.kind.capitalize()} {node.name!r} failed: {told[:500]}. {what}",
+            f"{failed}: {told[:500]}. {what}",
+            listed=f"{failed}. {what}",
             shown=shown,
-            private=True,
         )
         record = await self._decided(node, scope, _below(scope, FAILED), question)
         if record.timed_out and node.review.on_timeout is OnTimeout.cancel:
             raise RunCancelled(f"{record.requirement_id}: {record.told()}")
+        if record.approved:
+            self._journal.continued(node, scope, record)
         return record.approved
 
     async def _decided(
@@ -214,6 +231,7 @@ class Reviews:
         asked = self._progress.asked
         if key not in asked:
             asked[key] = self._put(node, scope, question)
+            self._journal.paused(node, scope, self._gate.open[-1])
         return await self._gate.closed(asked[key])
 
     def _put(self, node: AnyPlan, scope: Scope, question: _Question) -> str:
@@ -222,15 +240,13 @@ class Reviews:
             values = values_of(scope.input, scope.previous, scope.iteration, **question.about)
             message = fill_in(template, values)
             template += question.added
-        elif question.private:
-            template = f"{node.kind.capitalize()} {node.name!r} failed. Retry or skip?"
         return self._gate.put(
             question.kind,
             name=node.name,
             path=scope.path,
             message=message + question.added,
-            template=template,
-            on_reject=node.review.on_reject,
+            template=template or question.listed,
+            on_reject=question.on_reject,
             shown=question.shown,
             **_deadline(node.review),
         )
@@ -261,6 +277,11 @@ class Reviews:
 
 def _below(scope: Scope, mode: str) -> str:
     return f"{scope.path}.{mode}"
+
+
+def _once(review: ReviewPlan) -> OnReject:
+    """Return what a rejection does where nothing can be done again."""
+    return OnReject.skip if review.on_reject is OnReject.retry else review.on_reject
 
 
 def _deadline(review: ReviewPlan) -> Deadline:

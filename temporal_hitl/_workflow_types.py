@@ -66,6 +66,9 @@ def _queries() -> dict[str, Any]:
     def run_parts(self: Any, wanted: list[Any]) -> list[Any]:
         return self.execution.parts([read(Omitted, each) for each in wanted])
 
+    def journal(self: Any, after: int = 0) -> dict[str, Any]:
+        return self.execution.journal.since(after)
+
     def step_input(self: Any, activity_id: str) -> dict[str, Any]:
         return self.execution.given(activity_id).rest()
 
@@ -76,6 +79,7 @@ def _queries() -> dict[str, Any]:
     told = {
         run_output: "The state of the run.",
         run_parts: "The first of what stands in `omitted` of `run_output`, given a list of it.",
+        journal: "What has happened in this execution, in order, from an index on.",
         step_input: OURS,
         step_outputs: OURS,
     }

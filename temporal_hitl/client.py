@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import re
 import uuid
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,37 +26,30 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from temporal_hitl._answering import Answering
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING, missing, session_tag
 from temporal_hitl._following import Following
 from temporal_hitl._listing import RunRow, list_runs
-from temporal_hitl._reach import AT_ONCE, PATIENCE, Reach, RunRequirements, not_found
+from temporal_hitl._reach import Reach, RunRequirements, not_found
+from temporal_hitl._watching import Watching
 from temporal_hitl._wire import read
 from temporal_hitl.errors import (
-    AlreadyResolved,
-    DecisionConflict,
     NoWorker,
-    ResolutionError,
-    RunError,
     RunNotFound,
-    UnknownRequirement,
-    from_wire,
 )
 from temporal_hitl.primitives import Definition
 from temporal_hitl.requirements import (
     AnyResolution,
     ResolutionRecord,
-    parse_resolution,
 )
 from temporal_hitl.run import RunOptions, WorkflowRunOutput
+from temporal_hitl.stream_events import AnyStreamEvent
 from temporal_hitl.workflow import MEMO_KEY
 
 __all__ = ["TASK_QUEUE", "HitlClient", "OpenRequirement", "RunRequirements", "RunRow"]
@@ -66,12 +59,6 @@ PENDING_RUNS = f"{HITL_STATUS.name} = '{PENDING}' AND ExecutionStatus = 'Running
 """Lists the runs that wait for a person; closed runs keep stale attributes, hence both halves."""
 SETTLE = 0.2
 """Seconds that `wait` gives other branches to open their requirements too, once one is there."""
-
-_NO_VERDICT = {
-    RPCStatusCode.FAILED_PRECONDITION,  # "unexpected workflow task failure", "in failed state"
-    RPCStatusCode.UNAVAILABLE,
-    RPCStatusCode.UNKNOWN,  # "transport error"
-}
 
 
 class OpenRequirement(BaseModel):
@@ -99,6 +86,7 @@ class HitlClient:
         self.client = client
         self.task_queue = task_queue
         self._reach = Reach(client)
+        self._answering = Answering(client)
 
     @classmethod
     async def connect(cls, *, task_queue: str = TASK_QUEUE, **options: Any) -> HitlClient:
@@ -216,6 +204,34 @@ class HitlClient:
             status = (await self._reach.describe(run_id)).status
         return await self.get(run_id)
 
+    async def watch(
+        self,
+        run_id: str,
+        *,
+        from_now: bool = False,
+        until_paused: bool = False,
+        seen: Collection[str | tuple[str, str]] = (),
+    ) -> AsyncGenerator[AnyStreamEvent]:
+        """Yield what happens in the run and in its child runs, until it has ended.
+
+        It begins with the run's beginning, as far back as the server remembers: where that has been
+        deleted, with a `RunSnapshotEvent`. With `from_now` it leaves out what has happened until it
+        is iterated, and with `until_paused` it ends where `wait(run_id, seen=seen)` returns too.
+        Works from any process, and after the end. Waits on through deploys and outages of the
+        workers.
+
+        Raises:
+            RunNotFound: there is no such run.
+            NoWorker: no worker answers when it begins.
+        """
+        until = (lambda: self.wait(run_id, seen=seen)) if until_paused else None
+        watching = Watching(self.client, run_id, until=until)
+        if from_now:
+            await watching.join()
+        async with contextlib.aclosing(watching.events()) as events:
+            async for event in events:
+                yield event
+
     async def requirements(self, run_id: str, *, resolved: bool = False) -> RunRequirements:
         """Return what the run asks, in full; works for hand-written workflows with a gate too."""
         return await self._reach.requirements(run_id, resolved=resolved)
@@ -271,114 +287,13 @@ class HitlClient:
             RunNotFound: there is no such run.
             NoWorker: nobody was there to check it for ten seconds; with the decision id.
         """
-        parsed = parse_resolution(resolution)
-        if parsed.decision_id is None:
-            parsed = parsed.model_copy(update={"decision_id": uuid.uuid4().hex})
-        try:
-            return await self._send(run_id, parsed, parsed.decision_id)
-        except UnknownRequirement:
-            # Perhaps an old outcome: a reset delivered the same update before its question was
-            # open, and Temporal answers a known update id with the first outcome.
-            return await self._send(run_id, parsed, uuid.uuid4().hex)
-
-    async def _send(
-        self, run_id: str, parsed: AnyResolution, update_id: str | None
-    ) -> ResolutionRecord:
-        # A server that restarts, or a run that moves on in the same moment, gives no verdict; the
-        # decision id makes it safe to ask again.
-        give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
-        pause = 0.05
-        while True:
-            try:
-                return await self._send_once(run_id, parsed, update_id)
-            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-                raise await self._unheard(run_id, parsed) from error
-            except RPCError as error:
-                if error.status not in _NO_VERDICT:
-                    return await self._after_the_end(run_id, parsed, error)
-                if asyncio.get_running_loop().time() > give_up:
-                    raise await self._unheard(run_id, parsed) from error
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 1.0)
-
-    async def _send_once(
-        self, run_id: str, parsed: AnyResolution, update_id: str | None
-    ) -> ResolutionRecord:
-        try:
-            told = await self.handle(run_id).execute_update(
-                "resolve",
-                parsed.model_dump(mode="json"),
-                id=update_id,
-                rpc_timeout=PATIENCE,
-                result_type=dict[str, Any],
-            )
-        except WorkflowUpdateFailedError as error:
-            return await self._refused(run_id, parsed, error)
-        return _same_decision(parsed, read(ResolutionRecord, told))
-
-    async def _unheard(self, run_id: str, sent: AnyResolution) -> NoWorker:
-        try:
-            nobody = str(await self._reach.nobody_answers(run_id))
-        except RPCError as error:
-            nobody = f"the server does not answer for run {run_id!r} ({error})"
-        again = f"send it again with decision_id={sent.decision_id!r}: it counts once"
-        return NoWorker(f"{nobody}. The decision is not known to be recorded; {again}")
-
-    async def _refused(
-        self, run_id: str, sent: AnyResolution, error: WorkflowUpdateFailedError
-    ) -> ResolutionRecord:
-        cause = error.cause
-        if isinstance(cause, ApplicationError):
-            refusal = from_wire(
-                cause.type, cause.message, cause.details[0] if cause.details else None
-            )
-            if refusal is not None:
-                raise refusal from None
-            if cause.type == "AcceptedUpdateCompletedWorkflow":
-                return await self._after_the_end(run_id, sent, error)
-        raise error
-
-    async def _after_the_end(
-        self, run_id: str, sent: AnyResolution, error: Exception
-    ) -> ResolutionRecord:
-        if isinstance(error, RPCError) and error.status is not RPCStatusCode.NOT_FOUND:
-            raise error
-        records = await self._records(run_id)
-        record = next(
-            (each for each in records if each.requirement_id == sent.requirement_id), None
-        )
-        if record is None:
-            raise UnknownRequirement(
-                f"run {run_id!r} has ended, and it never had a requirement {sent.requirement_id!r}"
-            ) from None
-        return _same_decision(sent, record)
-
-    async def _records(self, run_id: str) -> list[ResolutionRecord]:
-        # The result of a pipeline holds its records, and needs no worker to be read.
-        ended = (await self.get(run_id)).resolutions
-        if ended:
-            return ended
-        try:
-            return (await self.requirements(run_id, resolved=True)).resolved
-        except WorkflowQueryFailedError:
-            return []
+        return await self._answering.resolve(run_id, resolution)
 
     async def resolve_many(
         self, decisions: Sequence[tuple[str, AnyResolution | dict[str, Any]]]
     ) -> list[ResolutionRecord | Exception]:
         """Answer many requirements of many runs; return each one's record or error, in order."""
-        room = asyncio.Semaphore(AT_ONCE)
-
-        async def one(
-            run_id: str, resolution: AnyResolution | dict[str, Any]
-        ) -> ResolutionRecord | Exception:
-            async with room:
-                try:
-                    return await self.resolve(run_id, resolution)
-                except (ResolutionError, RunError, NoWorker, RPCError) as error:
-                    return error
-
-        return list(await asyncio.gather(*(one(*decision) for decision in decisions)))
+        return await self._answering.resolve_many(decisions)
 
     async def cancel(self, run_id: str) -> None:
         """Ask the run to stop: what is open closes as withdrawn, running steps are told to stop."""
@@ -393,15 +308,3 @@ def _is_at_work(run: WorkflowRunOutput) -> bool:
     if run.has_ended or run.running or any(_is_at_work(child) for child in run.child_runs):
         return True
     return not (run.requirements or run.child_runs or run.blocked)
-
-
-def _same_decision(sent: AnyResolution, record: ResolutionRecord) -> ResolutionRecord:
-    # The server answers a known update id with the first outcome, whatever the body says.
-    ours = getattr(record.resolution, "decision_id", None) == sent.decision_id
-    if ours and record.resolution.model_dump() == sent.model_dump():
-        return record
-    refusal = DecisionConflict if ours else AlreadyResolved
-    raise refusal(
-        f"{record.requirement_id!r} is resolved already: {record.told()}",
-        record=record.model_dump(mode="json"),
-    )

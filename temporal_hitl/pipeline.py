@@ -1,37 +1,32 @@
 """`Workflow`: a definition that runs itself, sync or async, on the server that is configured or
 embedded.
 
-Owns the seeds' calls (`run`, `continue_run`, ... and their async twins) and the one background loop
-per process on which client and worker live. The twins are one path: the sync call waits for the
-same coroutine.
+Owns the seeds' calls (`run`, `continue_run`, ... and their async twins), each of them one line to
+the coroutine that both twins are.
 """
 
 from __future__ import annotations
 
-import asyncio
-import builtins
-import sys
 import uuid
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, Required, TypedDict, Unpack, overload
 
 from temporal_hitl._attributes import HITL_TAGS, session_tag
 from temporal_hitl._compile import compile_definition
-from temporal_hitl._site import InMemoryDb, PostgresDb, Site, SqliteDb, background, site_of
+from temporal_hitl._going_on import Events, GoingOn, few, or_raise
+from temporal_hitl._site import InMemoryDb, PostgresDb, Site, SqliteDb, site_of
+from temporal_hitl._twins import AsyncEventStream, EventStream, aside, wait_for
 from temporal_hitl.client import TASK_QUEUE, HitlClient
 from temporal_hitl.drafts import AnyDraft
-from temporal_hitl.errors import DefinitionError, ResolutionError, RunFailed, RunNotFound
+from temporal_hitl.errors import DefinitionError, RunNotFound
 from temporal_hitl.local import ui_url
 from temporal_hitl.plan import Plan
 from temporal_hitl.primitives import Definition, NodeLike, Steps
-from temporal_hitl.requirements import AnyRequirement, AnyResolution, Refusal
-from temporal_hitl.run import RunOptions, RunStatus, WorkflowRunOutput
+from temporal_hitl.requirements import Refusal
+from temporal_hitl.run import RunOptions, WorkflowRunOutput
 
 __all__ = ["InMemoryDb", "PostgresDb", "SqliteDb", "Workflow", "WorkflowSession"]
-
-T = TypeVar("T")
 
 
 class StartOptions(TypedDict, total=False):
@@ -57,6 +52,34 @@ class ContinueOptions(TypedDict, total=False):
     step_requirements: Sequence[AnyDraft]
     """The decisions, those about errors too, taken from any output of the run; sent in place of
     those in `run_response`."""
+
+
+class WaitOptions(StartOptions, total=False):
+    """Those of a call that returns the run's output."""
+
+    stream: Literal[False]
+
+
+class StreamOptions(StartOptions, total=False):
+    """Those of a call that returns an iterator of events."""
+
+    stream: Required[Literal[True]]
+    stream_events: bool
+    """All events, and not only outputs, questions, errors and the end."""
+
+
+class ContinueWaitOptions(ContinueOptions, total=False):
+    """Those of a call that returns the run's output."""
+
+    stream: Literal[False]
+
+
+class ContinueStreamOptions(ContinueOptions, total=False):
+    """Those of a call that returns an iterator of events."""
+
+    stream: Required[Literal[True]]
+    stream_events: bool
+    """All events, and not only outputs, questions, errors and the end."""
 
 
 @dataclass
@@ -104,20 +127,62 @@ class Workflow(Definition):
 
     # Start
 
-    def run(self, input: Any = None, **options: Unpack[StartOptions]) -> WorkflowRunOutput:
+    @overload
+    def run(self, input: Any = None, **options: Unpack[WaitOptions]) -> WorkflowRunOutput: ...
+    @overload
+    def run(self, input: Any = None, **options: Unpack[StreamOptions]) -> EventStream: ...
+    def run(
+        self,
+        input: Any = None,
+        *,
+        stream: bool = False,
+        stream_events: bool = False,
+        **options: Any,
+    ) -> WorkflowRunOutput | EventStream:
         """Start a run, and return when it has ended or needs a person; options as `arun`."""
-        return _wait_for("arun", lambda: self._run(input, **options))
+        if not stream:
+            return wait_for("await workflow.arun(...)", lambda: self._run(input, **options))
+        twin = "async for event in workflow.arun(..., stream=True)"
+        return EventStream(wait_for(twin, lambda: self._stream(input, stream_events, **options)))
 
-    async def arun(self, input: Any = None, **options: Unpack[StartOptions]) -> WorkflowRunOutput:
+    @overload
+    def arun(
+        self, input: Any = None, **options: Unpack[WaitOptions]
+    ) -> Coroutine[Any, Any, WorkflowRunOutput]: ...
+    @overload
+    def arun(self, input: Any = None, **options: Unpack[StreamOptions]) -> AsyncEventStream: ...
+    def arun(
+        self,
+        input: Any = None,
+        *,
+        stream: bool = False,
+        stream_events: bool = False,
+        **options: Any,
+    ) -> Coroutine[Any, Any, WorkflowRunOutput] | AsyncEventStream:
         """Start a run, and return when it has ended or needs a person.
 
         A run that needs a person is safe with the server; `continue_run` goes on from any process.
         Raises what made the run fail: the executor's own exception type where it is a builtin one,
         else `RunFailed`.
-        """
-        return await _aside(self._run(input, **options))
 
-    async def _run(
+        With `stream=True` it is not awaited, and returns an iterator of what happens until then:
+        outputs, questions, errors and the end, with `stream_events=True` all the rest too. A run
+        that fails ends its stream with a `WorkflowErrorEvent`, and raises nothing.
+        """
+        if not stream:
+            return aside(self._run(input, **options))
+        return AsyncEventStream(self._stream(input, stream_events, **options))
+
+    async def _run(self, input: Any, **options: Unpack[StartOptions]) -> WorkflowRunOutput:
+        client, run = await self._started(input, **options)
+        return or_raise(await client.wait(run))
+
+    async def _stream(self, input: Any, whole: bool, **options: Unpack[StartOptions]) -> Events:
+        client, run = await self._started(input, **options)
+        events = client.watch(run, until_paused=True)
+        return events if whole else few(events)
+
+    async def _started(
         self,
         input: Any,
         *,
@@ -126,7 +191,7 @@ class Workflow(Definition):
         user_id: str | None = None,
         session_state: Mapping[str, Any] | None = None,
         additional_data: Mapping[str, Any] | None = None,
-    ) -> WorkflowRunOutput:
+    ) -> tuple[HitlClient, str]:
         # What the library made sticks: a second run lands in the same session (seed 000).
         self.session_id = session_id or self.session_id or uuid.uuid4().hex
         options = RunOptions(
@@ -140,7 +205,7 @@ class Workflow(Definition):
             self, input, run_id=run_id, options=options, task_queue=self.task_queue
         )
         self._runs.append(started)
-        return _or_raise(await client.wait(started))
+        return client, started
 
     async def _client(self) -> HitlClient:
         site: Site = await site_of(self.db, self.task_queue)
@@ -148,15 +213,49 @@ class Workflow(Definition):
 
     # Go on
 
+    @overload
     def continue_run(
-        self, run_response: WorkflowRunOutput | None = None, **options: Unpack[ContinueOptions]
-    ) -> WorkflowRunOutput:
+        self, run_response: WorkflowRunOutput | None = None, **options: Unpack[ContinueWaitOptions]
+    ) -> WorkflowRunOutput: ...
+    @overload
+    def continue_run(
+        self,
+        run_response: WorkflowRunOutput | None = None,
+        **options: Unpack[ContinueStreamOptions],
+    ) -> EventStream: ...
+    def continue_run(
+        self,
+        run_response: WorkflowRunOutput | None = None,
+        *,
+        stream: bool = False,
+        stream_events: bool = False,
+        **options: Any,
+    ) -> WorkflowRunOutput | EventStream:
         """Send the decisions filled in, and go on as `acontinue_run` does."""
-        return _wait_for("acontinue_run", lambda: self._continue(run_response, **options))
+        twin = "await workflow.acontinue_run(...)"
+        if not stream:
+            return wait_for(twin, lambda: self._continue(run_response, **options))
+        events, refused = wait_for(twin, lambda: self._go_on(run_response, **options))
+        return EventStream(events if stream_events else few(events), refused)
 
+    @overload
     async def acontinue_run(
-        self, run_response: WorkflowRunOutput | None = None, **options: Unpack[ContinueOptions]
-    ) -> WorkflowRunOutput:
+        self, run_response: WorkflowRunOutput | None = None, **options: Unpack[ContinueWaitOptions]
+    ) -> WorkflowRunOutput: ...
+    @overload
+    async def acontinue_run(
+        self,
+        run_response: WorkflowRunOutput | None = None,
+        **options: Unpack[ContinueStreamOptions],
+    ) -> AsyncEventStream: ...
+    async def acontinue_run(
+        self,
+        run_response: WorkflowRunOutput | None = None,
+        *,
+        stream: bool = False,
+        stream_events: bool = False,
+        **options: Any,
+    ) -> WorkflowRunOutput | AsyncEventStream:
         """Send the decisions filled in, and return when the run has ended or needs a person.
 
         Give the output that `run` returned, with its requirements decided; or `run_id=`, from any
@@ -164,57 +263,61 @@ class Workflow(Definition):
         the decisions are sent, and of forms those that lack no required value. Refused ones are in
         the output's `refused`.
 
+        With `stream=True` it is awaited too, which sends the decisions, and returns an iterator of
+        what happens from then on; see `arun`.
+
         Raises:
             ValueError: nothing was decided although something is open; the message names it, and
                 what a form lacks that was begun.
             ResolutionError: every decision was refused; this is the first refusal.
         """
-        return await _aside(self._continue(run_response, **options))
+        if not stream:
+            return await aside(self._continue(run_response, **options))
+        events, refused = await aside(self._go_on(run_response, **options))
+        return AsyncEventStream(events if stream_events else few(events), refused)
 
     async def _continue(
+        self, output: WorkflowRunOutput | None, **options: Unpack[ContinueOptions]
+    ) -> WorkflowRunOutput:
+        return await (await self._decided(output, **options)).wait()
+
+    async def _go_on(
+        self, output: WorkflowRunOutput | None, **options: Unpack[ContinueOptions]
+    ) -> tuple[Events, list[Refusal]]:
+        return await (await self._decided(output, **options)).watch()
+
+    async def _decided(
         self,
-        run_response: WorkflowRunOutput | None = None,
+        output: WorkflowRunOutput | None,
         *,
         run_id: str | None = None,
         step_requirements: Sequence[AnyDraft] | None = None,
-    ) -> WorkflowRunOutput:
-        target = run_id or (run_response.run_id if run_response is not None else None)
+    ) -> GoingOn:
+        target = run_id or (output.run_id if output is not None else None)
         if target is None:
             raise DefinitionError("continue_run needs the output of a run, or run_id=")
-        drafts = _drafts(run_response) if step_requirements is None else step_requirements
-        decisions = [(each.run_id, made) for each in drafts if (made := each.resolution())]
-        client = await self._client()
-        if not decisions:
-            await _check_nothing_open(client, target, drafts)
-        refused = await _send(client, decisions)
-        seen = _open(run_response) if run_response is not None else {}
-        output = _or_raise(await client.wait(target, seen=seen))
-        return (
-            output.model_copy(update={"refused": [*output.refused, *refused]})
-            if refused
-            else output
-        )
+        return GoingOn(await self._client(), target, output, step_requirements)
 
     # Look, and stop
 
     def get_run_output(self, run_id: str) -> WorkflowRunOutput:
         """Return a run as it stands or as it ended, failed ones too; raises `RunNotFound`."""
-        return _wait_for("aget_run_output", lambda: self._get(run_id))
+        return wait_for("await workflow.aget_run_output(...)", lambda: self._get(run_id))
 
     async def aget_run_output(self, run_id: str) -> WorkflowRunOutput:
         """Return a run as it stands or as it ended, failed ones too; raises `RunNotFound`."""
-        return await _aside(self._get(run_id))
+        return await aside(self._get(run_id))
 
     async def _get(self, run_id: str) -> WorkflowRunOutput:
         return await (await self._client()).get(run_id)
 
     def web_url(self, run_id: str) -> str | None:
         """Return the run's page in the Temporal Web UI; None unless the server is embedded."""
-        return _wait_for("aweb_url", lambda: self._web_url(run_id))
+        return wait_for("await workflow.aweb_url(...)", lambda: self._web_url(run_id))
 
     async def aweb_url(self, run_id: str) -> str | None:
         """Return the run's page in the Temporal Web UI; None unless the server is embedded."""
-        return await _aside(self._web_url(run_id))
+        return await aside(self._web_url(run_id))
 
     async def _web_url(self, run_id: str) -> str | None:
         server = (await site_of(self.db, self.task_queue)).server
@@ -222,11 +325,11 @@ class Workflow(Definition):
 
     def get_session(self, session_id: str | None = None) -> WorkflowSession:
         """Return the runs of a session, oldest first; of this object's own where none is named."""
-        return _wait_for("aget_session", lambda: self._session(session_id))
+        return wait_for("await workflow.aget_session(...)", lambda: self._session(session_id))
 
     async def aget_session(self, session_id: str | None = None) -> WorkflowSession:
         """Return the runs of a session, oldest first; of this object's own where none is named."""
-        return await _aside(self._session(session_id))
+        return await aside(self._session(session_id))
 
     async def _session(self, session_id: str | None) -> WorkflowSession:
         wanted = session_id or self.session_id
@@ -245,103 +348,13 @@ class Workflow(Definition):
 
     def cancel_run(self, run_id: str) -> WorkflowRunOutput:
         """Stop a run at once, paused or not, and return how it ended."""
-        return _wait_for("acancel_run", lambda: self._cancel(run_id))
+        return wait_for("await workflow.acancel_run(...)", lambda: self._cancel(run_id))
 
     async def acancel_run(self, run_id: str) -> WorkflowRunOutput:
         """Stop a run at once, paused or not, and return how it ended."""
-        return await _aside(self._cancel(run_id))
+        return await aside(self._cancel(run_id))
 
     async def _cancel(self, run_id: str) -> WorkflowRunOutput:
         client = await self._client()
         await client.cancel(run_id)
         return await client.wait_for_end(run_id)
-
-
-def _drafts(output: WorkflowRunOutput | None) -> Sequence[AnyDraft]:
-    return [] if output is None else output.drafts()
-
-
-def _open(output: WorkflowRunOutput) -> dict[tuple[str, str], AnyRequirement]:
-    return {(run.run_id, each.id): each for run in output.runs() for each in run.requirements}
-
-
-async def _check_nothing_open(client: HitlClient, run_id: str, drafts: Sequence[AnyDraft]) -> None:
-    missing = {(each.run_id, each.id): ", ".join(each.missing_values) for each in drafts}
-    waiting: list[str] = []
-    for (asks, key), each in _open(await client.get(run_id)).items():
-        of = "" if asks == run_id else f" of run {asks!r}"
-        lacks = f" without {names}" if (names := missing.get((asks, key))) else ""
-        waiting.append(f"{key}{of} ({each.kind}{lacks}: {each.message})")
-    if waiting:
-        raise ValueError(f"nothing was decided; run {run_id!r} waits for {', '.join(waiting)}")
-
-
-async def _send(
-    client: HitlClient, decisions: Sequence[tuple[str, AnyResolution]]
-) -> list[Refusal]:
-    answers = await client.resolve_many(decisions)
-    errors = [answer for answer in answers if isinstance(answer, Exception)]
-    if errors and (
-        len(errors) == len(decisions)
-        or not all(isinstance(each, ResolutionError) for each in errors)
-    ):
-        raise errors[0]
-    return [
-        Refusal(
-            at=datetime.now(UTC),
-            door="update",
-            payload=decision.model_dump_json()[:500],
-            reason=str(answer),
-        )
-        for (_, decision), answer in zip(decisions, answers, strict=True)
-        if isinstance(answer, Exception)
-    ]
-
-
-def _or_raise(output: WorkflowRunOutput) -> WorkflowRunOutput:
-    if output.status is not RunStatus.error:
-        return output
-    message = output.error or "the run failed"
-    failed = RunFailed(message, run_output=output)
-    module, _, name = (output.error_type or "").rpartition(".")
-    own = getattr(builtins, name, None) if module == "builtins" else None
-    if isinstance(own, type) and issubclass(own, Exception):
-        raise own(message) from failed
-    raise failed
-
-
-async def _aside(work: Coroutine[Any, Any, T]) -> T:
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, background()))
-
-
-def _wait_for(twin: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    if _in_a_loop() and not _in_a_notebook():
-        raise RuntimeError(
-            f"a sync call would block the running event loop; write `await workflow.{twin}(...)`"
-        )
-    coroutine = work()
-    try:
-        future = asyncio.run_coroutine_threadsafe(coroutine, background())
-    except BaseException:  # Ctrl-C may come at any line.
-        coroutine.close()
-        raise
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
-
-
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _in_a_notebook() -> bool:
-    # A kernel runs each plain cell inside its own loop, where blocking is what a sync cell does.
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return shell is not None and getattr(shell, "kernel", None) is not None

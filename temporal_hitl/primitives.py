@@ -99,12 +99,12 @@ class Step:
         where = f"Step {self.name!r}"
         self.description = description
         self.review = review_of(where, options, supports=FORM | OUTPUT | FAILURE, marks=marks)
-        self.on_error = self.review.on_error
-        if skip_on_failure and self.on_error is not OnError.skip:
+        if skip_on_failure and self.review.on_error is OnError.pause:
             raise DefinitionError(
-                f"{where}: skip_on_failure=True and on_error={self.on_error.value!r} contradict"
-                " each other; keep one"
+                f"{where}: skip_on_failure=True and on_error='pause' contradict each other; keep"
+                " one"
             )
+        self.on_error = OnError.skip if skip_on_failure else self.review.on_error
         of_activities = activity_options(options)
         self.options = CallOptions.of(where, of_activities)
         if isinstance(self.runs, Definition):

@@ -78,7 +78,7 @@ class Asking(Deadline, total=False):
 
     path: str
     """Where in a tree it is asked; made from the name unless given."""
-    on_reject: OnReject
+    on_reject: OnReject | None
     """What a rejection does, where the library acts on it."""
     template: str | None
     """The question before it was filled in, where that alone may be seen in lists."""
@@ -199,11 +199,16 @@ class Gate:
         """How many bytes the open requirements have."""
         return self._ledger.size
 
-    def state(self, needed: Collection[str] = (), records: int = RECORDS_KEPT) -> GateState:
+    def state(
+        self,
+        needed: Collection[str] = (),
+        records: int = RECORDS_KEPT,
+        asking: Collection[str] = (),
+    ) -> GateState:
         """Return the gate as data for the next execution, with the latest `records` and those
-        `needed`.
+        `needed`; the paths `asking` may ask again.
         """
-        return self._ledger.state(needed, records).model_copy(update=self.board.state())
+        return self._ledger.state(needed, records, asking).model_copy(update=self.board.state())
 
     def load(self, state: GateState) -> None:
         """Go on where an earlier execution stopped: what is open stays open, under its deadline."""

@@ -32,6 +32,7 @@ async def short() -> AsyncIterator[WorkflowEnvironment]:
         f"limit.historyCount.suggestContinueAsNew={SUGGESTED}",
         # A second, unless said otherwise; anything but none is weeks where a clock was moved.
         'history.workflowIdReuseMinimalInterval="0s"',
+        'history.transferProcessorUpdateAckInterval="100ms"',  # What has ended can be deleted soon.
     ]
     started = await WorkflowEnvironment.start_time_skipping_v2(
         data_converter=pydantic_data_converter, **server_options(*settings)

@@ -31,6 +31,7 @@ UNITS = {
     "loop_iteration_ms_last_over_first": "ratio",
     "paused_run_kb": "kilobytes",
     "list_100_ms": "milliseconds",
+    "stream_lag_ms": "milliseconds",
     "throughput_ratio": "ratio",
     "import_seconds": "seconds",
 }
@@ -74,6 +75,8 @@ def test_every_figure() -> None:
     assert [10, 20] == [each["steps"] for each in told["growth_linearity"]["runs"]]
     assert 10 == told["loop_iteration_ms_last_over_first"]["iterations"]
     assert (10, 10) == (told["paused_run_kb"]["runs"], told["list_100_ms"]["rows"])
+    # One run of 20 steps with one subscriber.
+    assert 20 == told["stream_lag_ms"]["events"]
     assert {"pipeline", "by_hand", "by_hand_unsandboxed"} == set(throughput)
     # Three activities of three events, and the workflow tasks around them.
     assert all(each["events"] >= 23 for each in throughput.values())

@@ -214,7 +214,7 @@ MODES = {
     ),
     "Router chosen": Mode(partial(_router, None), ROUTE, _select, by_default=None),
     "Step reviewed": Mode(partial(_step, work), OUTPUT_REVIEW, under_way=("node",)),
-    "Router reviewed": Mode(partial(_router, chooses), OUTPUT_REVIEW, under_way=("work", "node")),
+    "Router reviewed": Mode(partial(_router, chooses), OUTPUT_REVIEW, under_way=("node",)),
     "Loop reviewed": Mode(_loop, ITERATION_REVIEW, under_way=("work",)),
     "Step failed": Mode(partial(_step, works_then), ERROR, Retry, by_default=None, left_out=FAILED),
     "Condition failed": Mode(

@@ -16,6 +16,7 @@ from temporal_hitl import (
     Router,
     Step,
     StepInput,
+    Steps,
     Workflow,
     WorkflowRunOutput,
 )
@@ -106,11 +107,12 @@ async def test_an_iteration_in_which_all_was_left_out(env: WorkflowEnvironment) 
 
 
 async def test_what_a_person_writes_for_failed_steps(env: WorkflowEnvironment) -> None:
-    """What a person writes for a container whose steps have all failed is what the next step is
-    given.
+    """What a person writes for a container whose steps have all failed is what the container
+    around it gives the next step.
     """
     router = Router([Step("a", fail, max_retries=0)], lambda: "a", "r", requires_output_review=True)
-    definition = Workflow("edits", [router, Step("after", before)])
+    around = Steps("around", steps=[router])
+    definition = Workflow("edits", [around, Step("after", before)])
 
     _, output, _ = await come_to(env, definition, [(Edit, {"output": "written"})])
 

@@ -26,6 +26,13 @@ te
 nobody answers 0
 answered
 """
+STREAMED = """\
+count {'rows': 1000}
+Delete 1000 records?
+StepContinued
+StepOutput
+WorkflowCompleted
+"""
 
 
 def test_every_block_of_the_guide_runs(tmp_path: Path) -> None:
@@ -46,7 +53,8 @@ def test_every_block_of_the_guide_runs(tmp_path: Path) -> None:
         timeout=3 * WAIT,
     )
 
-    assert 7 == len(PYTHON)
+    assert 8 == len(PYTHON)
     assert 0 == done.returncode, done.stderr
     assert done.stdout.startswith(PRINTED)
     assert "decided 'retry' by update at" in done.stdout
+    assert done.stdout.endswith(STREAMED)

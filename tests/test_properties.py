@@ -11,24 +11,32 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck
+import pytest
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import HitlClient, RunOptions, StepOutput, WorkflowRunOutput
 from temporal_hitl.requirements import AnyRequirement
+from tests.model.examples import (
+    AFFORDABLE,
+    BEFORE,
+    DATA,
+    EVERYTHING,
+    INPUT,
+    chosen,
+    examples,
+    joined,
+    meant,
+    trees,
+)
 from tests.model.people import WAITS, Asked, answer, way
-from tests.model.pipelines import WEEK, Pipeline, State
-from tests.model.questions import TooMuch
+from tests.model.pipelines import WEEK, Pipeline
 from tests.model.semantics import Model
-from tests.model.trees import TREES, Tree, walk
+from tests.model.trees import Tree, walk
 from tests.stage import WAIT, replay_all, serving
 
-BEFORE: State = {"k": 0}
-DATA = {"caller": "c"}
 A_WEEK = timedelta(seconds=WEEK + 5)
-AFFORDABLE = 40
-"""About how many activities and questions a tree may have."""
 
 
 # A run in the model's words
@@ -56,6 +64,7 @@ def one(each: StepOutput) -> dict[str, Any]:
         "type": each.step_type,
         "content": each.content,
         "success": each.success,
+        "error": each.error is not None,
         "stop": each.stop,
         "edited": each.edited,
         "steps": [one(child) for child in each.steps] if each.steps else None,
@@ -95,8 +104,10 @@ def in_order(run: dict[str, Any], tree: Tree) -> dict[str, Any]:
     """Return a run with what branches of a Parallel leave undetermined in one order."""
     if not any(node.kind == "Parallel" for node in walk(tree)):
         return run
-    told_first = {"key": lambda each: each[:2]}
-    return run | {key: sorted(run[key], **told_first) for key in ("asked", "decided", "events")}
+    return run | {
+        part: sorted(run[part], key=lambda each: each[:2])
+        for part in ("asked", "decided", "events")
+    }
 
 
 # The two side by side
@@ -116,6 +127,7 @@ class People:
     async def answer_all(self, env: WorkflowEnvironment) -> WorkflowRunOutput:
         """Answer what is open, first or last first; let time pass where nobody answers."""
         for _ in range(AFFORDABLE * 50):
+            still = await self.still()
             output = await self.client.wait(self.run, timeout=WAIT)
             if output.has_ended:
                 return output
@@ -124,11 +136,19 @@ class People:
             answerable = [each for each in waiting if self.way(each) != WAITS]
             if answerable:
                 await self.answer(answerable[-1 if self.backwards else 0])
-            elif output.running or len(waiting) < len(output.requirements):
-                await asyncio.sleep(0.01)
-            else:
+            elif still is not None and still == await self.still():
                 await env.fast_forward(self.client.handle(self.run), A_WEEK)
+            else:
+                await asyncio.sleep(0.01)
         raise AssertionError(f"the run asks and asks: {self.shown[-5:]}")
+
+    async def still(self) -> tuple[str, int] | None:
+        """Return where the run stands still: nothing is at work or about to be."""
+        about = (await self.client.handle(self.run).describe()).raw_description
+        if about.pending_activities or about.HasField("pending_workflow_task"):
+            return None
+        info = about.workflow_execution_info
+        return info.execution.run_id, info.history_length
 
     def look(self, requirements: list[AnyRequirement]) -> None:
         for each in requirements:
@@ -150,35 +170,70 @@ class People:
 async def compare(env: WorkflowEnvironment, tree: Tree, backwards: bool) -> None:
     """Run a tree for real, and assert that it came to what the model says, and that it replays."""
     model = Model()
-    expected = model.run(tree, "x", dict(BEFORE), DATA)
+    expected = model.run(tree, INPUT, dict(BEFORE), DATA)
     pipeline = Pipeline().of(tree)
     options = RunOptions(session_state=BEFORE, additional_data=DATA)
     async with serving(env, pipeline) as client:
-        run = await client.start(pipeline, "x", options=options)
+        run = await client.start(pipeline, INPUT, options=options)
         people = People(client, run, tree, backwards)
         output = await people.answer_all(env)
         await replay_all(env, run, pipeline)
 
-    assert in_order(expected, tree) == in_order(told(output, people.shown), tree)
+    came = told(output, people.shown)
+    assert in_order(expected, tree) == in_order(came, tree), f"the tree is {tree}"
     kept = [(each.path, each.content) for each in output.walk()]
     assert model.rejected is None or model.rejected in kept
 
 
-# Which trees
+def test_the_fixed_examples_show_everything() -> None:
+    """Every mode, answer and deadline, and whatever people try, is among the trees that are the
+    same each time.
+    """
+    shown = {mark for tree in chosen() for mark in getattr(meant(tree), "marks", ())}
 
-QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-
-
-def meant(tree: Tree) -> Model | None:
-    """Return what a tree means, if a test can afford it."""
-    model = Model(affordable=AFFORDABLE)
-    try:
-        model.run(tree, "x", dict(BEFORE), DATA)
-    except TooMuch:
-        return None
-    return model
+    assert set() == EVERYTHING - shown
 
 
-def trees(least: int = 3) -> st.SearchStrategy[Tree]:
-    """Return pipelines of about `least` activities and questions, or more."""
-    return TREES.filter(lambda tree: (model := meant(tree)) is not None and least <= model.work)
+async def test_every_mode_means_what_the_model_says(env: WorkflowEnvironment) -> None:
+    """Status, contents, outputs, state, questions, decisions and events are the model's, whatever
+    people do.
+    """
+    for turn, tree in enumerate(chosen()):
+        await compare(env, tree, backwards=turn % 2 == 0)
+
+
+@given(tree=trees(least=8), backwards=st.booleans())
+@examples(4)
+async def test_any_tree_means_what_the_model_says(
+    env: WorkflowEnvironment, tree: Tree, backwards: bool
+) -> None:
+    """The same holds for any tree, in any order of answers."""
+    await compare(env, tree, backwards)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@given(tree=trees(), backwards=st.booleans())
+@examples(200, Phase.shrink)
+async def test_many_trees_mean_what_the_model_says(
+    env: WorkflowEnvironment, tree: Tree, backwards: bool
+) -> None:
+    """The same for as many trees as patience allows, other ones each time."""
+    await compare(env, tree, backwards)
+
+
+async def test_every_mode_means_the_same_in_short_executions(short: WorkflowEnvironment) -> None:
+    """Everything means what the model says however often its run continues as new."""
+    for turn, tree in enumerate(joined(chosen(), least=25)):
+        await compare(short, tree, backwards=turn % 2 == 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@given(tree=trees(least=15), backwards=st.booleans())
+@examples(120, Phase.shrink)
+async def test_many_trees_mean_the_same_in_short_executions(
+    short: WorkflowEnvironment, tree: Tree, backwards: bool
+) -> None:
+    """The same for as many trees as patience allows, other ones each time."""
+    await compare(short, tree, backwards)

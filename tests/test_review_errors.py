@@ -527,7 +527,7 @@ def test_a_form_that_nobody_is_asked_for(spelling: Spelling) -> None:
     """A form without the flag that has it asked is refused: a gate that silently is not there."""
     form = {"user_input_schema": [{"name": "a"}]}
     message = refusal(lambda: Step("box", run, **spelling(form)))
-    marked = refusal(lambda: pause(**form)(run))
+    marked = refusal(lambda: pause(user_input_schema=form["user_input_schema"])(run))
 
     assert [] == lacking(["Step 'box'", "add requires_user_input=True"], message)
     assert "add requires_user_input=True" in marked

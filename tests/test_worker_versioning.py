@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import PendingWorkflowTaskState
-from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import WorkflowHandle
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
@@ -93,20 +91,14 @@ class Deployment:
 
     async def make_current(self, build: str) -> None:
         """Make a version the current one, as a deploy does, once the server knows its workers."""
-        service = self.env.client.workflow_service
-        told = SetWorkerDeploymentCurrentVersionRequest(
-            namespace=self.env.client.namespace, deployment_name=self.name, build_id=build
-        )
+        words = ["worker", "deployment", "set-current-version", "--yes"]
+        words += ["--deployment-name", self.name, "--build-id", build]
 
         async def done() -> bool:
-            try:
-                await service.set_worker_deployment_current_version(told)
-            except RPCError as error:
-                assert error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
-                return False
-            return True
+            code, _, _ = await cli(self.env, *words)
+            return code == 0
 
-        await until(done, every=0.05)
+        await until(done, every=0.2)
 
 
 async def version_of(handle: WorkflowHandle[Any, Any]) -> tuple[str, str]:

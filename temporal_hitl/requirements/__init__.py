@@ -11,6 +11,7 @@ from __future__ import annotations
 from temporal_hitl.requirements._checks import (
     parse_resolution,
     problems_of,
+    used_up,
     validate,
 )
 from temporal_hitl.requirements._questions import (
@@ -89,5 +90,6 @@ __all__ = [
     "parse_resolution",
     "problems_of",
     "slug",
+    "used_up",
     "validate",
 ]

@@ -70,6 +70,11 @@ def validate(
         )
 
 
+def used_up(limit: int) -> str:
+    """Return in words that something was done again as often as it may be."""
+    return f"all {limit} retries are used" if limit else "no retries are allowed"
+
+
 def _stale(requirement: AnyRequirement, resolution: AnyResolution) -> list[str]:
     if resolution.digest is None or resolution.digest == requirement.digest:
         return []
@@ -88,8 +93,8 @@ def _misfits(
             return _forms.problems(requirement.form, values)
         case Select(choices=choices), Route():
             return _bad_choices(choices, requirement)
-        case Retry(), ErrorDecision(retries=retries, retries_limit=int(limit)) if retries >= limit:
-            return [f"all {limit} retries are used; skip is what is left"]
+        case Retry(), ErrorDecision(is_spent=True, retries_limit=limit):
+            return [f"{used_up(limit or 0)}; skip is what is left"]
         case _:
             return []
 

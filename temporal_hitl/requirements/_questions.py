@@ -151,6 +151,11 @@ class ErrorDecision(Requirement):
     """After how many `retry` is no longer accepted."""
     actions = frozenset({"retry", "skip"})
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether only `skip` is left."""
+        return self.retries_limit is not None and self.retries >= self.retries_limit
+
 
 class _ToolCall(Requirement):
     tool_name: str

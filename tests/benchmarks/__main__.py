@@ -21,6 +21,7 @@ FIGURES = (
     "loop_iteration_ms_last_over_first",
     "paused_run_kb",
     "list_100_ms",
+    "stream_lag_ms",
     "throughput_ratio",
     "import_seconds",
 )

@@ -30,7 +30,7 @@ class Place:
 
 
 def edit(output: Output, content: Any) -> None:
-    output |= {"content": content, "success": True, "edited": True}
+    output |= {"content": content, "success": True, "error": False, "edited": True}
 
 
 def edited(node: Box, place: Place, output: Output | None, given: Way) -> Output | None:
@@ -59,6 +59,7 @@ def told(node: Any, place: Place, content: Any, success: bool = True, stop: bool
         "type": node.kind,
         "content": content,
         "success": success,
+        "error": not success,
         "stop": stop,
         "edited": False,
         "steps": None,
@@ -74,4 +75,6 @@ def box(
     content = last_content(outputs) if content is None else content
     success = not failed and all(each["success"] for each in outputs)
     stop = any(each["stop"] for each in outputs)
-    return {**told(node, place, content, success, stop), "steps": outputs or None}
+    # A child's failure is not the container's own.
+    own = {"error": failed, "steps": outputs or None}
+    return told(node, place, content, success, stop) | own

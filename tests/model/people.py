@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from temporal_hitl import Answer, Confirm, Edit, HitlClient, Reject, Retry, Select, Skip
+from temporal_hitl import Answer, Confirm, HitlClient, Retry, Select, Skip
 from temporal_hitl.errors import AlreadyResolved, MalformedResolution, UnknownRequirement
-from temporal_hitl.requirements import AnyRequirement, AnyResolution
+from temporal_hitl.requirements import AnyRequirement, AnyResolution, parse_resolution
 from tests.model.trees import Asks, Box, Turn
 
 WAITS = "time_out"
@@ -100,19 +100,14 @@ WRONG = {
 }
 
 
+PAYLOAD = {"answer": "values", "select": "choices", "edit": "output", "reject": "feedback"}
+"""The field of each action that has one of its own."""
+
+
 def resolution(given: Way, key: str) -> AnyResolution:
-    common = {"requirement_id": key, "decision_id": uuid.uuid4().hex}
-    match given.action:
-        case "answer":
-            return Answer(values=given.payload, **common)
-        case "select":
-            return Select(choices=given.payload, **common)
-        case "edit":
-            return Edit(output=given.payload, **common)
-        case "reject":
-            return Reject(feedback=given.payload, **common)
-        case action:
-            return {"confirm": Confirm, "retry": Retry, "skip": Skip}[action](**common)
+    sent = {"requirement_id": key, "decision_id": uuid.uuid4().hex, "action": given.action}
+    payload = PAYLOAD.get(given.action)
+    return parse_resolution(sent if payload is None else {**sent, payload: given.payload})
 
 
 def wrong(node: Any, asked: Asked, key: str) -> AnyResolution:
@@ -133,12 +128,11 @@ def wrong(node: Any, asked: Asked, key: str) -> AnyResolution:
 
 async def answer(
     client: HitlClient, run: str, node: Any, asked: Asked, requirement: AnyRequirement
-) -> int:
-    """Do with a question what its turn says; return how many refusals the run remembers of it."""
+) -> None:
+    """Do with a question what its turn says; what is wrong is refused, and changes nothing."""
     turn, key = turn_of(node, asked), requirement.id
-    refused = 0
     if turn.first is not None:
-        refused = await refuse(client, run, wrong(node, asked, key), turn)
+        await refuse(client, run, wrong(node, asked, key), turn)
     sent = resolution(way(node, asked), key)
     if turn.door == "signal":
         await client.handle(run).signal("resolve", sent.model_dump(mode="json"))
@@ -152,13 +146,12 @@ async def answer(
         with pytest.raises(AlreadyResolved) as lost:
             await client.resolve(run, other)
         assert lost.value.record is not None
-    return refused
 
 
-async def refuse(client: HitlClient, run: str, tried: AnyResolution, turn: Turn) -> int:
+async def refuse(client: HitlClient, run: str, tried: AnyResolution, turn: Turn) -> None:
     if turn.door == "signal":
+        # Nobody is told; the run counts it among what it refused.
         await client.handle(run).signal("resolve", tried.model_dump(mode="json"))
-        return 1
+        return
     with pytest.raises(UnknownRequirement if turn.first == "id" else MalformedResolution):
         await client.resolve(run, tried)
-    return 0

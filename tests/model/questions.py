@@ -105,6 +105,8 @@ class Questions:
     ) -> str:
         """Return what becomes of a failure: `again`, or `skip`, by a `person` or by its author."""
         fate, by = "skip", "author"
+        if node.asks.on_error == "fail":
+            raise Failed
         if node.asks.on_error == "pause":
             limit = node.asks.max_error_retries
             shown = {"attempts": counts.executions, "message": message, "limit": limit}
@@ -122,9 +124,9 @@ class Questions:
         """Return what becomes of an output, and where it is made again."""
         if not self.wants_review(node, place, output):
             return "go", place
-        shown = {"output": output["content"], "error": not output["success"]}
-        limit = node.asks.max_retries
-        given = self.ask("output_review", node, place, rounds, **shown, limit=limit)
+        limit = node.asks.max_retries if node.asks.on_reject == "retry" else None
+        shown = {"output": output["content"], "error": output["error"], "limit": limit}
+        given = self.ask("output_review", node, place, rounds, **shown)
         fate = self.fate("output_review", node, given)
         if fate == "again" and rounds == limit:
             self.marks.add("output_review: exhausted")

@@ -125,9 +125,7 @@ class Model(Questions):
         content: Any = seen(
             place.input, place.previous, outputs, place.iteration, place.state, place.data
         )
-        if leaf.does == "fatal":
-            raise Failed
-        broken = fails_now(leaf.does, "fails", count)
+        broken = leaf.does == "fatal" or fails_now(leaf.does, "fails", count)
         if not broken:
             write(leaf, place.state)
         if broken or leaf.does == "gives nothing":
@@ -193,19 +191,19 @@ class Model(Questions):
         return box(node, place, self.sequence(node.other, place, [], first))
 
     def loop(self, node: Box, place: Place) -> Output | None:
-        inside, counts = place, Failures()
+        inside = place
         kept: list[Output] = []
         for iteration in range(1, MAX_ITERATIONS + 1):
             inside = replace(inside, path=f"{place.path}.{iteration}", iteration=iteration)
             outputs = self.sequence(node.children, inside, [])
             kept, content = outputs or kept, last_content(outputs)
-            ends = any(each["stop"] for each in outputs) or self.ends(node, place, inside, counts)
+            ends = any(each["stop"] for each in outputs) or self.ends(node, inside)
             if ends == "failed":
                 return box(node, place, kept, failed=True)
             if ends:
                 break
             if node.asks.iterations:
-                fate, given = self.iteration_reviewed(node, place, inside, content)
+                fate, given = self.iteration_reviewed(node, inside, content)
                 if self.left_out(fate, place):
                     return None
                 if fate == "go":
@@ -215,25 +213,21 @@ class Model(Questions):
                 inside = replace(inside, input=content, previous=content)
         return box(node, place, kept)
 
-    def ends(self, node: Box, place: Place, inside: Place, counts: Failures) -> bool | str:
+    def ends(self, node: Box, inside: Place) -> bool | str:
         """Return whether its condition ends a loop, or whether that `failed`."""
         last = inside.iteration == MAX_ITERATIONS
         if node.says is None or (last and not node.asks.iterations):
             return False
         counted = isinstance(node.says, int) and not isinstance(node.says, bool)
         at = f"{inside.path}.{'should_continue' if counted else 'end_condition'}"
-        if self.breaks(node, place, at, counts):
+        if self.breaks(node, inside, at, Failures()):
             return "failed"
         return (inside.iteration or 0) >= node.says if counted else node.says is True
 
-    def iteration_reviewed(
-        self, node: Box, place: Place, inside: Place, content: Any
-    ) -> tuple[str, Way]:
+    def iteration_reviewed(self, node: Box, inside: Place, content: Any) -> tuple[str, Way]:
         shown = {"output": content, "iteration": inside.iteration, "of": MAX_ITERATIONS}
         given = self.ask("iteration_review", node, inside, **shown)
         fate = self.fate("iteration_review", node, given)
-        if fate == "cancel":
-            self.rejected = (place.path, content)
         if fate == "again" and inside.iteration == MAX_ITERATIONS:
             self.marks.add("iteration_review: again after the last")
             fate = "skip"

@@ -7,6 +7,8 @@ what it means.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations, product
 from typing import Any
 
 from hypothesis import strategies as st
@@ -94,7 +96,7 @@ def walk(nodes: Tree) -> list[Any]:
 
 # Drawing
 
-KINDS = ["Step", "Step", "Steps", "Parallel", "Condition", "Loop", "Router"]
+KINDS = ("Step", "Step", "Step", "Step", "Steps", "Parallel", "Condition", "Loop", "Router")
 MODES = {
     "Step": ["confirms", "form", "reviews", "errors"],
     "Router": ["confirms", "routes", "reviews", "errors"],
@@ -103,10 +105,23 @@ MODES = {
     "Steps": ["confirms"],
     "Parallel": ["confirms"],
 }
-DOES = ["works"] * 4 + ["gives nothing", "stops", "fails", "says no"]
+
+
+@cache
+def subsets(kind: str, must: str | None) -> st.SearchStrategy[tuple[str, ...]]:
+    """Return the modes of one node, up to three: none, half of the time, unless it `must` ask."""
+    some = [each for size in (1, 2, 3) for each in combinations(MODES[kind], size)]
+    if must is not None:
+        return st.sampled_from([each for each in some if must in each])
+    return st.sampled_from([()] * len(some) + some)
+
+
+HAVE_FUNCTIONS = ("Condition", "Loop", "Router")
+DOES = ["works"] * 8 + ["gives nothing", "stops", "fails", "says no"]
 FAILS = ["fails 1", "fails 2", "fails", "says no 1", "says no", "works"]
 EVALUATORS = [True, False, "yes", "no", "broken"]
 LOOP_ENDS = [None, None, 1, 2, True, False]
+PICKS = [each for size in range(4) for each in product(range(3), repeat=size)]
 BREAKS = ["broken", "broken 1", "broken 2"]
 
 
@@ -114,21 +129,31 @@ def one_of(*values: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(values)
 
 
-TURNS = st.builds(
-    Turn,
-    pick=st.integers(0, 11),
-    first=one_of(None, None, None, "action", "values", "id"),
-    again=one_of(None, None, None, "same", "other"),
-    door=one_of("update", "update", "signal"),
-)
+def turn(number: int) -> Turn:
+    """Return the turn of a number, as one draw is cheaper than four."""
+    number, pick = divmod(number, 12)
+    number, first = divmod(number, 6)
+    number, again = divmod(number, 6)
+    firsts, agains = ["action", "values", "id"], ["same", "other"]
+    return Turn(
+        pick,
+        firsts[first - 3] if first > 2 else None,
+        agains[again - 4] if again > 3 else None,
+        "signal" if number else "update",
+    )
 
 
+NUMBERS = st.integers(0, 12 * 6 * 6 * 2 - 1)
+TURNS = st.lists(NUMBERS, min_size=1, max_size=2).map(lambda drawn: tuple(map(turn, drawn)))
+
+
+@cache
 @st.composite
-def asking(draw: st.DrawFn, kind: str, fatal: bool) -> Asks:
-    """Draw when a node of this kind asks; most often it does not."""
-    if not draw(st.booleans()):
+def asking(draw: st.DrawFn, kind: str, fatal: bool, must: str | None = None) -> Asks:
+    """Draw when a node of this kind asks; half of them do not, unless one `must`."""
+    modes = draw(subsets(kind, must))
+    if not modes:
         return Asks(fatal=fatal)
-    modes = draw(st.lists(st.sampled_from(MODES[kind]), min_size=1, max_size=3, unique=True))
     reviewed = "reviews" in modes or "iterations" in modes
     asks = Asks(
         confirms="confirms" in modes,
@@ -138,61 +163,80 @@ def asking(draw: st.DrawFn, kind: str, fatal: bool) -> Asks:
         reviews=draw(one_of("always", "always", "some", "broken")) if "reviews" in modes else None,
         iterations="iterations" in modes,
         on_error="pause" if "errors" in modes else "skip",
-        max_error_retries=draw(one_of(None, 1)) if "errors" in modes else None,
+        max_error_retries=draw(one_of(None, 1, 0)) if "errors" in modes else None,
         max_retries=draw(st.integers(0, 2)) if "reviews" in modes else 0,
         fatal=fatal,
         flat=draw(st.booleans()),
-        turns=tuple(draw(st.lists(TURNS, min_size=1, max_size=3))),
+        turns=draw(TURNS),
     )
     retry = ["retry"] * 3 if reviewed else []
     ends = ["cancel"] if fatal else []
-    otherwise = ["else"] * 2 if kind == "Condition" else []
+    otherwise = ["else"] * 3 if kind == "Condition" else []
     return replace(
         asks,
-        on_reject=draw(one_of("skip", *ends, *otherwise, *retry)),
-        on_timeout=draw(one_of(None, None, "skip", *ends, *approve(asks))),
+        on_reject=draw(one_of("skip", "skip", *ends, *otherwise, *retry)),
+        on_timeout=draw(one_of(*[None] * 4, "skip", *ends, *approve(asks))),
     )
 
 
 def approve(asks: Asks) -> list[str]:
     """Return `approve`, where it makes sense that a deadline approves."""
     nothing_to_take = asks.form == "required" or asks.routes or asks.on_error == "pause"
-    return [] if nothing_to_take else ["approve"]
+    return [] if nothing_to_take else ["approve"] * 3
 
 
+@cache
 @st.composite
-def leaves(draw: st.DrawFn, fatal: bool) -> Leaf:
+def leaves(draw: st.DrawFn, fatal: bool, must: str | None) -> Leaf:
     """Draw a step; only a `fatal` one may end the run."""
-    asks = draw(asking("Step", fatal))
+    asks = draw(asking("Step", fatal, must))
     does = draw(one_of(*(FAILS if asks.on_error == "pause" else DOES)))
-    if fatal and asks == Asks() and not draw(st.integers(0, 7)):
+    if fatal and asks.on_error == "skip" and must is None and not draw(st.integers(0, 9)):
         does, asks = "fatal", replace(asks, on_error="fail")
     writes = draw(st.none() | st.tuples(st.sampled_from("kl"), one_of(1, 2, None, GONE)))
     return Leaf(does, writes, asks)
 
 
+@cache
+def several(depth: int, fatal: bool) -> st.SearchStrategy[list[Any]]:
+    return st.lists(nodes(depth, fatal), min_size=1, max_size=3)
+
+
+@cache
+def nodes(depth: int, fatal: bool = True) -> st.SearchStrategy[Any]:
+    """Return trees of at most this depth."""
+    kinds = st.sampled_from(KINDS if depth else KINDS[:1])
+    return kinds.flatmap(lambda kind: node(kind, depth, fatal))
+
+
+@cache
+def node(
+    kind: str, depth: int = 1, fatal: bool = True, must: str | None = None
+) -> st.SearchStrategy[Any]:
+    """Return trees of at most this depth with a node of this kind on top."""
+    return leaves(fatal, must) if kind == "Step" else boxes(kind, depth, fatal, must)
+
+
+@cache
 @st.composite
-def nodes(draw: st.DrawFn, depth: int, fatal: bool = True) -> Any:
-    """Draw a tree of at most this depth."""
-    kind = draw(st.sampled_from(KINDS if depth else KINDS[:1]))
-    if kind == "Step":
-        return draw(leaves(fatal))
-    below = st.lists(nodes(depth - 1, fatal and kind != "Parallel"), min_size=1, max_size=3)
-    asks = draw(asking(kind, fatal))
+def boxes(draw: st.DrawFn, kind: str, depth: int, fatal: bool, must: str | None) -> Box:
+    below = several(depth - 1, fatal and kind != "Parallel")
+    asks = draw(asking(kind, fatal, must))
     # Who asks is told by its name, so it has one of its own.
     named = bool(asks.turns) or draw(st.booleans())
-    box = Box(kind, tuple(draw(below)), named=named, asks=asks)
     breaks = BREAKS if asks.on_error == "pause" else []
+    if fatal and asks.on_error == "skip" and draw(one_of(*[False] * 5, kind in HAVE_FUNCTIONS)):
+        asks = replace(asks, on_error="fail")
+    box = Box(kind, tuple(draw(below)), named=named, asks=asks)
     match kind:
         case "Condition":
-            other = draw(st.just([]) | below)
+            other = draw(below) if draw(st.booleans()) else []
             return replace(box, other=tuple(other), says=draw(one_of(*EVALUATORS, *breaks * 2)))
         case "Loop":
             ends = draw(one_of(*LOOP_ENDS, "broken", *breaks * 2))
             return replace(box, says=ends, forwards=draw(st.booleans()))
         case "Router":
-            picks = st.lists(st.integers(0, 2), max_size=3).map(tuple)
-            return replace(box, says=draw(st.one_of(picks, picks, one_of("broken", *breaks))))
+            return replace(box, says=draw(one_of(*PICKS, *["broken", *breaks] * 8)))
         case _:
             return box
 
@@ -213,7 +257,7 @@ def renamed(tree: Tree) -> Tree:
     return tuple(one(node) for node in tree)
 
 
-TREES: st.SearchStrategy[Tree] = st.lists(nodes(depth=4), min_size=1, max_size=3).map(
-    lambda drawn: renamed(tuple(drawn))
-)
-"""Pipelines of any size."""
+@cache
+def pipelines(least: int) -> st.SearchStrategy[Tree]:
+    """Return pipelines of at least so many nodes at the top, of any size."""
+    return st.lists(nodes(4), min_size=least, max_size=4).map(lambda drawn: renamed(tuple(drawn)))
