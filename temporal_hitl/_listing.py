@@ -39,7 +39,9 @@ class RunRow(BaseModel):
 
 
 async def list_runs(client: Client, query: str | None, limit: int | None) -> AsyncIterator[RunRow]:
-    """Yield the latest execution of each run that `query` finds, those that started last first."""
+    """Yield the latest execution of each run that `query` finds: those that run, and then those
+    that have ended, the latest first.
+    """
     seen = set[str]()
     async for execution in client.list_workflows(query, page_size=PAGE):
         if execution.id in seen:
@@ -55,7 +57,7 @@ async def row_of(execution: WorkflowExecution) -> RunRow:
     runs = execution.status is WorkflowExecutionStatus.RUNNING
     attribute = execution.typed_search_attributes.get(HITL_STATUS)
     ended = "UNKNOWN" if execution.status is None else execution.status.name
-    memo: dict[str, Any] = await execution.memo() if runs else {}
+    memo = dict(await execution.memo()) if runs else dict[str, Any]()
     # The rows stay in the memo when all is answered; the attribute says whether they count.
     asked: dict[str, Any] = (memo.get(MEMO_KEY) or {}) if attribute == PENDING else {}
     return RunRow(
