@@ -1,7 +1,12 @@
 """Lists runs: one List call per hundred of them, and no call per run."""
 
+# temporalio's own signatures hold bare Callables and TypeVars.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -10,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
 from temporal_hitl._attributes import BLOCKED, HITL_STATUS, PENDING
+from temporal_hitl.errors import BadCursor
 from temporal_hitl.workflow import BLOCKED_KEY, MEMO_KEY
 
 PAGE = 100
@@ -50,6 +56,37 @@ async def list_runs(client: Client, query: str | None, limit: int | None) -> Asy
             return
         seen.add(execution.id)
         yield await row_of(execution)
+
+
+class RunPage(BaseModel):
+    """One page of the list of runs, those that run, and then those that have ended, the latest
+    first."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    items: list[RunRow]
+    cursor: str | None = None
+    """Where the next page begins; null where this is the last."""
+
+
+async def page_of_runs(
+    client: Client, query: str | None, limit: int, cursor: str | None
+) -> RunPage:
+    """Return one page of the executions that `query` finds; raises `BadCursor`."""
+    listed = client.list_workflows(query, page_size=limit, next_page_token=_token(cursor))
+    await listed.fetch_next_page()
+    token = listed.next_page_token
+    return RunPage(
+        items=[await row_of(each) for each in listed.current_page or ()],
+        cursor=base64.urlsafe_b64encode(token).decode() if token else None,
+    )
+
+
+def _token(cursor: str | None) -> bytes | None:
+    try:
+        return None if cursor is None else base64.b64decode(cursor, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise BadCursor(f"{cursor!r:.80} is no cursor of this list; leave it out") from None
 
 
 async def row_of(execution: WorkflowExecution) -> RunRow:

@@ -35,7 +35,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_hitl._answering import Answering
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING, missing, session_tag
 from temporal_hitl._following import Following
-from temporal_hitl._listing import RunRow, list_runs
+from temporal_hitl._listing import PAGE, RunPage, RunRow, list_runs, page_of_runs, row_of
 from temporal_hitl._reach import Reach, RunRequirements, not_found
 from temporal_hitl._watching import Watching
 from temporal_hitl._wire import read
@@ -52,7 +52,7 @@ from temporal_hitl.run import RunOptions, WorkflowRunOutput
 from temporal_hitl.stream_events import AnyStreamEvent
 from temporal_hitl.workflow import MEMO_KEY
 
-__all__ = ["TASK_QUEUE", "HitlClient", "OpenRequirement", "RunRequirements", "RunRow"]
+__all__ = ["TASK_QUEUE", "HitlClient", "OpenRequirement", "RunPage", "RunRequirements", "RunRow"]
 
 TASK_QUEUE = "hitl"
 PENDING_RUNS = f"{HITL_STATUS.name} = '{PENDING}' AND ExecutionStatus = 'Running'"
@@ -254,7 +254,9 @@ class HitlClient:
         if memo["count"] > len(rows):  # A memo holds so many rows and no more.
             # One run without a worker must not hide all the others.
             with contextlib.suppress(NoWorker, RunNotFound, WorkflowQueryFailedError):
-                rows = [each.model_dump() for each in (await self.requirements(run.id)).open]
+                asked = (await self.requirements(run.id)).open
+                # As its author wrote it, as in the memo: more people read this list than the run.
+                rows = [{**dict(each), "message": each.template or each.message} for each in asked]
         of_run = {
             "run_id": run.id,
             "workflow_name": run.workflow_type,
@@ -270,6 +272,18 @@ class HitlClient:
         `query` narrows them in Temporal's filter language. Visibility lags a little behind.
         """
         return list_runs(self.client, query, limit)
+
+    async def page_of_runs(
+        self, query: str | None = None, *, limit: int = PAGE, cursor: str | None = None
+    ) -> RunPage:
+        """Return one page of what `list_runs` yields, from where the `cursor` of the page before
+        says; one List call. Raises `BadCursor`.
+        """
+        return await page_of_runs(self.client, query, limit, cursor)
+
+    async def describe(self, run_id: str) -> RunRow:
+        """Return a run as a row, which needs no worker; raises `RunNotFound`."""
+        return await row_of(await self._reach.describe(run_id))
 
     # Answer
 

@@ -9,6 +9,7 @@ requirement │   ├── UnknownRequirement     no requirement of that id was
 │   ├── TooLate                the deadline has passed, and its author wrote that it is strict
 │   ├── AlreadyResolved        somebody, or the deadline, was first; `.record` says who and when
 │   └── DecisionConflict       the decision id was used before, with another body
+├── BadCursor              the caller: a list was asked to go on from nowhere (also a ValueError)
 ├── RunError               the run did not end well, or is not there
 │   ├── RunFailed              it failed; `.run_output` holds what it had
 │   └── RunNotFound            no run of that id
@@ -29,6 +30,7 @@ from typing import Any
 
 __all__ = [
     "AlreadyResolved",
+    "BadCursor",
     "DecisionConflict",
     "DefinitionError",
     "HitlError",
@@ -88,6 +90,10 @@ class TooLate(ResolutionError):
 
 class DecisionConflict(ResolutionError):
     """The decision id was used before for another decision."""
+
+
+class BadCursor(HitlError, ValueError):
+    """A cursor is none that the list gave."""
 
 
 class RunError(HitlError):

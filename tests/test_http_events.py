@@ -196,3 +196,49 @@ async def quiet(counting: Counting) -> bool:
     before = len(counting.at)
     await asyncio.sleep(1.5)
     return before == len(counting.at)
+
+
+async def test_a_runs_events(env: WorkflowEnvironment) -> None:
+    """A run's stream tells what `watch` tells, child runs' events too, to its end; one that comes
+    back with the id of any event goes on right after it.
+    """
+    below = asking("below")
+    above = Workflow("above", [Step("first", work), Step("deep", workflow=below)])
+    async with serving(env, above) as client, listening(application(client, above)) as http:
+        run = await client.start(above)
+        path, whole = f"/runs/{run}/events", list[Event]()
+        async with stream(http, path) as told:
+            while (event := await next_of(told)).name != "end":
+                whole.append(event)
+                if event.name == "StepPaused":
+                    answer = Confirm(requirement_id=event.data["requirement"]["id"])
+                    await client.resolve(event.data["run_id"], answer)
+        rest = [await after(http, path, seen) for seen in whole]
+        watched = [event async for event in client.watch(run)]
+        nonsense = [
+            await http.get(path, headers={"Last-Event-ID": each})
+            for each in ("x", "bnVsbA==", "eyJhIjogLTF9", "eyJhIjogInkifQ==", "e30")
+        ]
+        nobody = await http.get("/runs/nowhere/events")
+        await replays(client.handle(run), above)
+
+    assert [(each.event, each.run_id, each.created_at.isoformat()) for each in watched] == [
+        (each.name, each.data["run_id"], each.data["created_at"].replace("Z", "+00:00"))
+        for each in whole
+    ]
+    assert watched[0].model_dump(mode="json") == whole[0].data
+    assert {run, f"{run}.deep"} == {each.data["run_id"] for each in whole}
+    assert [[each.id for each in whole[at:]] for at in range(1, len(whole) + 1)] == [
+        [each.id for each in told] for told in rest
+    ]
+    assert [422] * 5 == [each.status_code for each in nonsense]
+    assert 404 == nobody.status_code
+
+
+async def after(http: AsyncClient, path: str, seen: Event) -> list[Event]:
+    """Return what a stream tells to its end, of which `seen` was seen last."""
+    found = list[Event]()
+    async with stream(http, path, after=seen.id) as told:
+        while (event := await next_of(told)).name != "end":
+            found.append(event)
+    return found

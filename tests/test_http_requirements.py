@@ -21,6 +21,7 @@ from temporal_hitl import (
     StepInput,
     UserInputField,
     Workflow,
+    _answering,
 )
 from temporal_hitl.http import BearerTokens
 from tests.stage import ended, paused, replays, serving, until
@@ -49,6 +50,8 @@ kinds = Workflow(
         )
     ],
 )
+gates = [Step(name, work, requires_confirmation=True) for name in ("a", "b")]
+two = Workflow("two", [Parallel(*gates, name="p")])
 ask = Workflow("ask", [Step("ask", work, requires_confirmation=True)])
 late = Workflow(
     "late", [Step("ask", work, human_review=HumanReview(requires_confirmation=True, timeout=DAY))]
@@ -171,52 +174,54 @@ async def test_one_in_full(env: WorkflowEnvironment) -> None:
     assert right.json() == gone.json()["record"]
 
 
+MISFITS: list[tuple[str, Any, set[str | None]]] = [
+    (
+        "all.go",
+        {"action": "confirm", "comment": 1, "more": 2},
+        {"body.confirm.comment", "body.confirm.more"},
+    ),
+    ("all.go", {"action": "fly"}, {"body"}),
+    ("all.go", {}, {"body"}),
+    ("all.go", [], {"body"}),
+    ("all.go", None, {"body"}),
+    ("all.go", {"action": "confirm", "requirement_id": "b"}, {"body.confirm.requirement_id"}),
+    ("all.go", {"action": "confirm", "decision_id": "b"}, {"body.confirm.decision_id"}),
+    ("all.go", {"action": "retry"}, set()),
+    ("all.fill", {"action": "answer"}, {"body.answer.values"}),
+    (
+        "all.fill",
+        {"action": "answer", "values": {"amount": "5", "mode": "no"}},
+        {"body.values.amount", "body.values.mode"},
+    ),
+    (
+        "all.fill",
+        {"action": "answer", "values": {"mode": "fast", "x": 1}},
+        {"body.values.amount", "body.values.x"},
+    ),
+    ("all.way", {"action": "select", "choices": ["up", "up"]}, {None}),
+]  # fmt: skip
+
+
 async def test_every_problem_by_field(env: WorkflowEnvironment) -> None:
     """What does not fit is refused with every problem by field, whether the body, the form or the
     run says so, and changes nothing.
     """
-    table: list[tuple[str, Any, set[str | None]]] = [
-        (
-            "all.go",
-            {"action": "confirm", "comment": 1, "more": 2},
-            {"body.confirm.comment", "body.confirm.more"},
-        ),
-        ("all.go", {"action": "fly"}, {"body"}),
-        ("all.go", {}, {"body"}),
-        ("all.go", [], {"body"}),
-        ("all.go", None, {"body"}),
-        ("all.go", {"action": "confirm", "requirement_id": "b"}, {"body.confirm.requirement_id"}),
-        ("all.go", {"action": "confirm", "decision_id": "b"}, {"body.confirm.decision_id"}),
-        ("all.go", {"action": "retry"}, set()),
-        ("all.fill", {"action": "answer"}, {"body.answer.values"}),
-        (
-            "all.fill",
-            {"action": "answer", "values": {"amount": "5", "mode": "no"}},
-            {"body.values.amount", "body.values.mode"},
-        ),
-        (
-            "all.fill",
-            {"action": "answer", "values": {"mode": "fast", "x": 1}},
-            {"body.values.amount", "body.values.x"},
-        ),
-        ("all.way", {"action": "select", "choices": ["up", "up"]}, {None}),
-    ]  # fmt: skip
     async with serving(env, kinds) as client, web(client, kinds) as http:
         run = await client.start(kinds, "Ada")
         before = await paused(client, run)
         answers = [
             await http.post(f"/runs/{run}/requirements/{key}/resolution", json=body)
-            for key, body, _ in table
+            for key, body, _ in MISFITS
         ]
         after = await client.get(run)
         await client.cancel(run)
         await ended(client, run)
         await replays(client.handle(run), kinds)
 
-    assert [(422, "application/problem+json")] * len(table) == [
+    assert [(422, "application/problem+json")] * len(MISFITS) == [
         (each.status_code, each.headers["content-type"]) for each in answers
     ]
-    assert [fields for *_, fields in table] == [
+    assert [fields for *_, fields in MISFITS] == [
         {one["field"] for one in each.json().get("errors", [])} for each in answers
     ]
     assert (before.requirements, []) == (after.requirements, after.resolutions)
@@ -227,14 +232,8 @@ async def test_first_answer_wins(env: WorkflowEnvironment) -> None:
     success; every other is told who won, and a key that stands for another answer is refused.
     """
     secret, kept = tokens(ana=["reviewer"], bo=["reviewer"])
-    two = Workflow("two", [Parallel(*(
-        Step(name, work, requires_confirmation=True) for name in ("a", "b")
-    ), name="p")])  # fmt: skip
-    key = {"Idempotency-Key": "k1"}
-    async with (
-        serving(env, two) as client,
-        web(client, two, authenticator=BearerTokens(kept)) as http,
-    ):
+    key, may = {"Idempotency-Key": "k1"}, BearerTokens(kept)
+    async with serving(env, two) as client, web(client, two, authenticator=may) as http:
         run = await client.start(two)
         await paused(client, run)
 
@@ -255,11 +254,8 @@ async def test_first_answer_wins(env: WorkflowEnvironment) -> None:
         after = await answer("ana", "a", comment="yes", headers=key)
         await replays(client.handle(run), two)
 
-    assert (200, "ana", "yes") == (
-        first.status_code,
-        first.json()["resolution"]["resolved_by"],
-        first.json()["resolution"]["comment"],
-    )
+    decided = first.json()["resolution"]
+    assert (200, "ana", "yes") == (first.status_code, decided["resolved_by"], decided["comment"])
     assert first.json() == again.json() == after.json()
     assert [409, 409, 409, 422, 404, 200] == [
         each.status_code for each in (changed, lost, reused, claimed, none, second)
@@ -389,10 +385,11 @@ async def test_more_than_a_memo_holds(env: WorkflowEnvironment, gates: int) -> N
     assert {"Secret {input}?"} == {each["message"] for each in found}
 
 
-async def test_nobody_is_there(env: WorkflowEnvironment) -> None:
+async def test_nobody_is_there(env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a worker an answer is a 503 that says when to try again and under which key, and the
     list still has what is open.
     """
+    monkeypatch.setattr(_answering, "PATIENCE", timedelta(seconds=1))
     async with serving(env, ask) as client:
         run = await client.start(ask)
         await paused(client, run)

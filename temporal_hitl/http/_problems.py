@@ -25,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_hitl._wire import read
 from temporal_hitl.errors import (
     AlreadyResolved,
+    BadCursor,
     DecisionConflict,
     DefinitionError,
     HitlError,
@@ -35,7 +36,6 @@ from temporal_hitl.errors import (
     UnknownRequirement,
 )
 from temporal_hitl.http._access import NotAllowed, NotAuthenticated
-from temporal_hitl.http._pages import BadCursor
 from temporal_hitl.requirements import ResolutionRecord
 
 MEDIA_TYPE = "application/problem+json"

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from temporal_hitl.client import OpenRequirement, RunRequirements
-from temporal_hitl.errors import AlreadyResolved, UnknownRequirement
-from temporal_hitl.http._pages import BadCursor, Name
+from temporal_hitl.errors import AlreadyResolved, BadCursor, UnknownRequirement
+from temporal_hitl.http._filters import Name
 from temporal_hitl.http._problems import ProblemRoute, documented, refused
 from temporal_hitl.http._runs import RunId
 from temporal_hitl.http._service import Here, Viewer

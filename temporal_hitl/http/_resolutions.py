@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from temporal_hitl._wire import read
 from temporal_hitl.errors import MalformedResolution, NoWorker, ResolutionError
 from temporal_hitl.http._access import Caller
-from temporal_hitl.http._pages import Name
+from temporal_hitl.http._filters import Name
 from temporal_hitl.http._problems import (
     FieldProblem,
     Problem,

@@ -9,10 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from temporal_hitl._listing import RunRow, row_of
-from temporal_hitl._reach import Reach
-from temporal_hitl.client import TASK_QUEUE
-from temporal_hitl.http._pages import Name, RunFilter, RunPage, page_of_runs
+from temporal_hitl.client import TASK_QUEUE, RunPage, RunRow
+from temporal_hitl.http._filters import Name, RunFilter
 from temporal_hitl.http._problems import FieldProblem, ProblemRoute, documented, refused
 from temporal_hitl.http._service import Here, IdempotencyKey, Operator, Service, Viewer, key_of
 from temporal_hitl.pipeline import Workflow
@@ -120,14 +118,14 @@ async def _check_same(here: Service, run_id: str, memo: dict[str, str]) -> None:
 
 @router.get("/runs", responses=documented())
 async def list_runs(runs: Annotated[Runs, Query()], here: Here, _: Viewer) -> RunPage:
-    """List the runs of the namespace, latest first."""
-    return await page_of_runs(here.client, runs, runs.limit, runs.cursor)
+    """List the runs of the namespace: those that run, then those that have ended, latest first."""
+    return await here.client.page_of_runs(runs.query(), limit=runs.limit, cursor=runs.cursor)
 
 
 @router.post("/runs/{run_id:path}/cancel", status_code=202, responses=documented(404))
 async def cancel_run(run_id: RunId, here: Here, _: Operator) -> RunRow:
     """Ask a run to stop, and return how it stands; nothing happens to one that has ended."""
-    stands = await row_of(await Reach(here.client.client).describe(run_id))
+    stands = await here.client.describe(run_id)
     if stands.ended_at is None:
         await here.client.cancel(run_id)
     return stands

@@ -1,23 +1,12 @@
-"""Runs in pages, as one List call each tells them: the filters and the cursor.
-
-Asks no run anything.
-"""
-
-# temporalio's own signatures hold bare Callables and TypeVars.
-# pyright: reportUnknownMemberType=false
+"""Which runs to list, and Temporal's own language for it."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from temporal_hitl._attributes import BLOCKED, HITL_STATUS, HITL_TAGS, PENDING, session_tag
-from temporal_hitl._listing import RunRow, row_of
-from temporal_hitl.client import HitlClient
-from temporal_hitl.errors import HitlError
 
 _RUNNING = "ExecutionStatus = 'Running'"
 _IN_TEMPORAL = {
@@ -41,10 +30,6 @@ Sought = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00\\]*
 one before a quote would end the value there."""
 Tag = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00\\\"']*$")]
 """The same in a list of keywords, which SQLite looks through in yet another language."""
-
-
-class BadCursor(HitlError, ValueError):
-    """A cursor is none that this list gave."""
 
 
 class RunFilter(BaseModel):
@@ -85,38 +70,6 @@ class RunFilter(BaseModel):
         if self.root_run_id is not None:
             said.append(f"RootWorkflowId = {quoted(self.root_run_id)}")
         return " AND ".join(said)
-
-
-class RunPage(BaseModel):
-    """One page of the list of runs, those that started last first."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    items: list[RunRow]
-    cursor: str | None = None
-    """Where the next page begins; null where this is the last."""
-
-
-async def page_of_runs(
-    client: HitlClient, wanted: RunFilter, limit: int, cursor: str | None
-) -> RunPage:
-    """Return one page of runs; raises `BadCursor`."""
-    listed = client.client.list_workflows(
-        wanted.query(), page_size=limit, next_page_token=_token(cursor)
-    )
-    await listed.fetch_next_page()
-    token = listed.next_page_token
-    return RunPage(
-        items=[await row_of(each) for each in listed.current_page or ()],
-        cursor=base64.urlsafe_b64encode(token).decode() if token else None,
-    )
-
-
-def _token(cursor: str | None) -> bytes | None:
-    try:
-        return None if cursor is None else base64.b64decode(cursor, altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise BadCursor(f"{cursor!r:.80} is no cursor of this list; leave it out") from None
 
 
 def quoted(text: Sought) -> str:

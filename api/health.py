@@ -1,0 +1,52 @@
+"""Whether the service lives, and whether it can serve: what an orchestrator asks.
+
+Neither needs a token, and neither tells anything but that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from temporalio.service import RPCError
+
+from temporal_hitl import HitlClient
+
+PATIENCE = timedelta(seconds=3)
+"""How long Temporal has to answer."""
+
+
+def health_router(client: Callable[[], HitlClient | None]) -> APIRouter:
+    """Return the two questions, asked of the client that `client` returns, once there is one."""
+    router = APIRouter(prefix="/health", tags=["health"])
+
+    @router.get("/live")
+    async def live() -> dict[Literal["status"], str]:
+        """Return that the process answers."""
+        return {"status": "live"}
+
+    async def ready() -> JSONResponse:
+        """Return whether Temporal answers, and has what the inbox filters by."""
+        here = client()
+        why = "starting" if here is None else await _why_not(here)
+        return JSONResponse({"status": why or "ready"}, 503 if why else 200)
+
+    _add(router, ready)
+    return router
+
+
+def _add(router: APIRouter, ready: Callable[[], Awaitable[JSONResponse]]) -> None:
+    unready = {503: {"description": "Temporal does not answer"}}
+    router.add_api_route("/ready", ready, responses={**unready})
+
+
+async def _why_not(client: HitlClient) -> str | None:
+    try:
+        await client.client.count_workflows("HitlStatus = 'pending'", rpc_timeout=PATIENCE)
+    except (RPCError, RuntimeError) as error:
+        # The SDK raises a RuntimeError where a client that connects on first use cannot.
+        return f"Temporal does not answer: {type(error).__name__}"
+    return None

@@ -1,0 +1,45 @@
+"""The reference deployment's HTTP service: `uvicorn api.main:app`, or `python -m api`.
+
+Mounts the plugin's router for the deployment's pipelines. All that it does can be done in an
+application of one's own with `app.include_router(hitl_router(client, workflows))`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api.health import health_router
+from api.settings import Settings
+from temporal_hitl import HitlClient
+from temporal_hitl.http import hitl_router, tell_problems
+from workflows.article_refinement import article_refinement
+from workflows.data_release import data_release
+
+__all__ = ["app", "application"]
+
+PIPELINES = [data_release, article_refinement]
+
+
+def application(settings: Settings | None = None) -> FastAPI:
+    """Return the service; it connects to Temporal when it is first called, and waits for no one."""
+    chosen = settings or Settings()
+    authenticator = chosen.authenticator()
+    clients = list[HitlClient]()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        client = await HitlClient.connect(task_queue=chosen.task_queue, lazy=True)
+        clients.append(client)
+        app.include_router(hitl_router(client, PIPELINES, authenticator=authenticator))
+        yield
+
+    app = FastAPI(title="temporal_hitl", lifespan=lifespan)
+    app.include_router(health_router(lambda: clients[-1] if clients else None))
+    tell_problems(app)
+    return app
+
+
+app = application()

@@ -1,0 +1,46 @@
+"""What an operator sets, by the environment: `HITL_API_...`; Temporal's own are `TEMPORAL_...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from temporal_hitl.client import TASK_QUEUE
+from temporal_hitl.http import Authenticator, BearerTokens, LoopbackOnly, is_loopback
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseSettings):
+    """How this service is run."""
+
+    model_config = SettingsConfigDict(env_prefix="HITL_API_", use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """The address to listen at."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """The port; 0 takes a free one."""
+    task_queue: str = TASK_QUEUE
+    """Where runs are started."""
+    tokens_file: Path | None = None
+    """The file of bearer tokens, made with `python -m api.tokens`. Without one only this machine is
+    served, and nobody is asked for a name."""
+    graceful_shutdown: int = Field(default=5, ge=0)
+    """Seconds that open calls are given when the service stops; event streams never end by
+    themselves."""
+
+    @model_validator(mode="after")
+    def _not_for_everybody(self) -> Self:
+        if self.tokens_file is None and not is_loopback(self.host):
+            raise ValueError(
+                f"without authentication only this machine may be served, and {self.host} is more:"
+                " set HITL_API_TOKENS_FILE, or HITL_API_HOST=127.0.0.1"
+            )
+        return self
+
+    def authenticator(self) -> Authenticator:
+        """Return who finds out who calls; raises `DefinitionError` for a file that is none."""
+        return LoopbackOnly() if self.tokens_file is None else BearerTokens.read(self.tokens_file)

@@ -1,0 +1,109 @@
+"""The OpenAPI document is what the service does: schemathesis calls it with what the document
+allows, and with what it does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CHECKS
+from temporalio.testing import WorkflowEnvironment
+
+from temporal_hitl import Parallel, Step, StepInput, UserInputField, Workflow
+from temporal_hitl.http import BearerTokens, hitl_router, tell_problems
+from tests.stage import ended, paused, replays, serving
+from tests.web import bearer, listening, tokens
+
+ENDLESS = {"/requirements/events", "/runs/{run_id}/events"}
+"""Streams, which never end where they begin; `test_http_events` has them."""
+CHECKED = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "missing_required_header",
+    "ignored_auth",
+]
+
+
+def work(step_input: StepInput) -> Any:
+    return step_input.input
+
+
+FIELDS = [UserInputField("amount", "int")]
+every = Workflow(
+    "every",
+    [
+        Parallel(
+            Step("go", work, requires_confirmation=True),
+            Step("fill", work, requires_user_input=True, user_input_schema=FIELDS),
+            Step("look", work, requires_output_review=True),
+            name="all",
+        )
+    ],
+)
+
+
+@pytest.mark.parametrize("examples", [4, pytest.param(200, marks=pytest.mark.slow)])
+async def test_the_document_is_what_is_done(env: WorkflowEnvironment, examples: int) -> None:
+    """Every answer is one that the document names, of the shape that it says, and none is a 500;
+    what the document does not allow is refused.
+    """
+    secret, kept = tokens(ana=["viewer", "reviewer", "operator"])
+    async with serving(env, every) as client:
+        app = FastAPI()
+        app.include_router(hitl_router(client, [every], authenticator=BearerTokens(kept)))
+        tell_problems(app)
+        run = await client.start(every, "input", run_id="orders/7" if examples < 5 else "orders/8")
+        await paused(client, run)
+        async with listening(app) as http:
+            schema = schemathesis.openapi.from_dict(app.openapi())
+            schema.config.update(base_url=str(http.base_url))
+            there = {
+                "run_id": [run],
+                "requirement_id": ["all.go", "all.fill"],
+                "pipeline": ["every"],
+            }
+            await asyncio.to_thread(explore, schema, examples, there, bearer(secret["ana"]))
+        await client.cancel(run)
+        await ended(client, run)
+        await replays(client.handle(run), every)
+
+
+def explore(schema: Any, examples: int, there: dict[str, list[str]], headers: Any) -> None:
+    """Call every operation so often in each mode, sometimes of what is there."""
+    checks = CHECKS.get_by_names(CHECKED)
+    limits = settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if operation.path in ENDLESS:
+            continue
+        for mode in GenerationMode:
+
+            @limits
+            @given(
+                case=operation.as_strategy(generation_mode=mode),
+                known=st.fixed_dictionaries({k: st.sampled_from(v) for k, v in there.items()}),
+                real=st.booleans(),
+            )
+            def call(case: Case, known: dict[str, str], real: bool) -> None:
+                if real:
+                    case.path_parameters |= {k: known[k] for k in case.path_parameters}
+                case.call_and_validate(headers=headers, checks=checks)
+
+            call()
