@@ -137,7 +137,7 @@ async def pages(http: AsyncClient, run: str, sort: str) -> list[str]:
         page = (await http.get("/requirements", params=wanted)).json()
         found += [each["id"] for each in page["items"]]
         wanted["cursor"] = page["cursor"]
-    assert page["cursor"] is None
+    assert wanted["cursor"] is None
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 from temporal_hitl.errors import BadCursor
 from temporal_hitl.stream_events import AnyStreamEvent, RunSnapshotEvent
@@ -31,7 +31,7 @@ class Seen:
             told: Any = json.loads(base64.b64decode(event_id, altchars=b"-_", validate=True))
         except (ValueError, RecursionError):
             told = None
-        counts = cast("dict[str, Any]", told) if isinstance(told, dict) else {"": None}
+        counts: dict[str, Any] = told if _is_object(told) else {"": None}
         if not all(type(count) is int and count >= 0 for count in counts.values()):
             raise BadCursor(f"{event_id!r:.80} is no id of an event of this stream")
         return cls(counts)
@@ -50,3 +50,7 @@ class Seen:
 
     def __str__(self) -> str:
         return base64.urlsafe_b64encode(json.dumps(self._told).encode()).decode()
+
+
+def _is_object(told: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(told, dict)
