@@ -94,7 +94,10 @@ class Interpreter:
     async def _walk(self, node: AnyPlan, scope: Scope) -> StepOutput | None:
         scope = scope.below(node.slug)
         if scope.path not in self._progress.done:
-            self._progress.finish(scope.path, await self._node(node, scope))
+            output = await self._node(node, scope)
+            is_step = isinstance(node, StepPlan)
+            finish = self._progress.finish_step if is_step else self._progress.finish
+            finish(scope.path, output)
         return self._progress.done[scope.path]
 
     async def _node(self, node: AnyPlan, scope: Scope) -> StepOutput | None:

@@ -192,8 +192,19 @@ class Progress(_Kept):
         self.keep(path, failure=None, retried=self.tried(path).retried + 1)
 
     def finish(self, path: str, output: StepOutput | None) -> None:
-        """Keep a node's output, and nothing else of it."""
+        """Keep a container's output, and nothing else of it."""
         self.fold(path)
+        self._close(path, output)
+
+    def finish_step(self, path: str, output: StepOutput | None) -> None:
+        """Keep a step's output, and nothing else of it."""
+        # Nothing is below it but its questions: to look through thousands of branches at the end of
+        # each takes longer than the SDK gives a workflow task.
+        for question in (FORM, REVIEW, FAILED):
+            self.asked.pop(f"{path}.{question}", None)
+        self._close(path, output)
+
+    def _close(self, path: str, output: StepOutput | None) -> None:
         for table in (self.chosen, self.loops, self.asked, self.told):
             table.pop(path, None)
         self._forget_tries(path)
