@@ -20,7 +20,10 @@ _WAITS = {PENDING: "PAUSED", BLOCKED: "BLOCKED"}
 class RunRow(BaseModel):
     """One row of the list of runs: what addresses a run, and how it stands."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    # Built at first use: most processes never list runs.
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_attribute_docstrings=True, defer_build=True
+    )
 
     run_id: str
     workflow_name: str

@@ -142,14 +142,20 @@ async def test_who_leaves_sends_nothing(env: WorkflowEnvironment) -> None:
 
 
 async def test_a_run_is_followed_at_a_terminal(env: WorkflowEnvironment) -> None:
-    """Whoever follows a run at a terminal sees how far it is, below what has happened."""
+    """Whoever follows a run at a terminal sees how far it is, below what has happened, and leaves
+    with Ctrl-C, which changes nothing.
+    """
     async with serving(env, asking()) as client:
         run = await client.start(asking())
         await paused(client, run)
-        code, shown = await spoken(env, ["watch", run, "--until-paused"])
+        last = ("all.text", "\x03")
+        code, shown = await spoken(
+            env, ["watch", run], (f"answer {run} all.form", ""), ("; waits: ", ""), last
+        )
+        output = await client.get(run)
         await client.cancel(run)
 
-    assert 0 == code
-    assert "... 0 steps done; waits: " in shown
-    assert f"temporal-hitl answer {run} all.form" in shown
-    assert shown.rstrip(" ").endswith("\r\x1b[K")
+    assert Exit.interrupted == code
+    assert "Traceback" not in shown
+    assert shown.rstrip().endswith("\x1b[K")
+    assert (3, []) == (len(output.requirements), output.resolutions)
