@@ -59,8 +59,8 @@ async def a_namespace(env: WorkflowEnvironment, *options: str) -> str:
 
 
 async def test_nothing_is_there(env: WorkflowEnvironment) -> None:
-    """A server, a namespace or search attributes that are missing are told with what to do, and
-    nothing is looked at that needs them.
+    """A server, a namespace, search attributes or workers that are missing are told with what to
+    do, and nothing is looked at that needs them.
     """
     shell = Shell(env)
     no_server = await typed("doctor", "--address", "127.0.0.1:1", "--json")
@@ -72,6 +72,7 @@ async def test_nothing_is_there(env: WorkflowEnvironment) -> None:
         return said if "search attributes" in verdicts(said) else None
 
     no_attributes: Said = await until(told)
+    nobody = await shell("doctor", "-t", "nobody's", "--json")
     as_text = await shell("doctor", "-n", bare)
 
     assert [Exit.not_well] * 3 == [each.code for each in (no_server, no_namespace, no_attributes)]
@@ -84,6 +85,9 @@ async def test_nothing_is_there(env: WorkflowEnvironment) -> None:
     command = f"search-attribute create --namespace {bare} --name HitlStatus --type Keyword"
     assert "wrong" == verdict and command in todo
     assert f"-> temporal operator {command}" in as_text.out
+    verdict, found, todo = verdicts(nobody)["workers of \"nobody's\""]
+    assert ("warning", "0 for workflows, 0 for steps; runs there: 0") == (verdict, found)
+    assert "temporal-hitl worker my_package.pipelines --task-queue 'nobody'\"'\"'s'" == todo
 
 
 @asynccontextmanager

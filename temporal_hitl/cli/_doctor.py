@@ -5,6 +5,7 @@ missing.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -149,7 +150,7 @@ async def _queue(hitl: HitlClient, queue: str, running: list[RunRow]) -> Check:
     found = f"{workflows} for workflows, {activities} for steps; runs there: {waiting}"
     if workflows and activities:
         return Check(name, Verdict.ok, found)
-    todo = f"temporal-hitl worker my_package.pipelines --task-queue {queue}"
+    todo = f"temporal-hitl worker my_package.pipelines --task-queue {shlex.quote(queue)}"
     return Check(name, Verdict.wrong if waiting else Verdict.warning, found, todo)
 
 
