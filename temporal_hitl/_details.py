@@ -102,10 +102,22 @@ def _one(requirement: AnyRequirement, info: Info) -> str:
     if requirement.deadline is not None and requirement.on_timeout is not None:
         until = requirement.deadline.isoformat(timespec="seconds")
         lines[-1] += f"; at {until} the deadline acts: {requirement.on_timeout.value}"
+    lines[-1] += _so_far(requirement)
     if isinstance(requirement, OutputReview | IterationReview):
         # By the query alone: not everybody who sees that a run waits may see what it has made.
         lines.append(f"What it has made: `{_seen(info)}`")
     return "\n\n".join([*lines, "```sh\n" + "\n".join(_answers(requirement, info)) + "\n```"])
+
+
+def _so_far(requirement: AnyRequirement) -> str:
+    match requirement:
+        case ErrorDecision(attempts=attempts, retries=retries, retries_limit=limit):
+            may = "" if limit is None else f" of {limit}"
+            return f"; executions that failed: {attempts}, retries by people: {retries}{may}"
+        case OutputReview(retries=retries, retries_limit=int(limit)):
+            return f"; made again {retries} of {limit} times"
+        case _:
+            return ""
 
 
 def _answers(requirement: AnyRequirement, info: Info) -> list[str]:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -39,6 +40,28 @@ def temporal_binary() -> str:
     found = shutil.which("temporal", path=places)
     assert found is not None, "no temporal command; run the tests with `make test`"
     return found
+
+
+def run_program(program: str, folder: Path) -> str:
+    """Run a program in a process of its own, in `folder` and with no server configured, and return
+    what it prints.
+    """
+    path = f"{Path(temporal_binary()).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "PATH": path}
+    for name in [each for each in environment if each.startswith("TEMPORAL_")]:
+        del environment[name]
+    file = folder / "program.py"
+    file.write_text(program)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(file)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=3 * WAIT,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 SUGGESTED = 40

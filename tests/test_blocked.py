@@ -182,7 +182,8 @@ async def test_blocked_while_it_continues_as_new(short: WorkflowEnvironment) -> 
             return seen if done and seen.blocked and seen.execution_id != began else None
 
         seen = await until(later_and_blocked)
-        memo = await memo_of(handle)
+        # A new execution tries first, and says that it is blocked a moment later.
+        memo = await until(lambda: memo_of(handle))
     async with serving(short, definition, queue=queue) as client:
         await short.fast_forward(handle, timedelta(minutes=10))
         output = await ended(client, run)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.stage import WAIT, temporal_binary
+from tests.stage import run_program
 
-ROOT = Path(__file__).parent.parent
-PYTHON = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide.md").read_text(), re.DOTALL)
+GUIDE = (Path(__file__).parent.parent / "docs" / "guide.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 PRINTED = """\
 Delete 1000 records?
 deleted 1000
@@ -37,24 +34,9 @@ WorkflowCompleted
 
 def test_every_block_of_the_guide_runs(tmp_path: Path) -> None:
     """The blocks of the guide run one after another, and print what they say."""
-    path = f"{Path(temporal_binary()).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
-    for name in [each for each in environment if each.startswith("TEMPORAL_")]:
-        del environment[name]
-    file = tmp_path / "program.py"
-    file.write_text("\n".join(PYTHON))
-
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(file)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=3 * WAIT,
-    )
+    printed = run_program("\n".join(PYTHON), tmp_path)
 
     assert 8 == len(PYTHON)
-    assert 0 == done.returncode, done.stderr
-    assert done.stdout.startswith(PRINTED)
-    assert "decided 'retry' by update at" in done.stdout
-    assert done.stdout.endswith(STREAMED)
+    assert printed.startswith(PRINTED)
+    assert "decided 'retry' by update at" in printed
+    assert printed.endswith(STREAMED)
