@@ -136,7 +136,8 @@ async def _attributes(hitl: HitlClient) -> Check:
 
 
 async def _workers(hitl: HitlClient, queues: Iterable[str], running: list[RunRow]) -> list[Check]:
-    return [await _queue(hitl, each, running) for each in dict.fromkeys(queues)]
+    checks = (_queue(hitl, each, running) for each in dict.fromkeys(queues))
+    return list(await asyncio.gather(*checks))
 
 
 async def _queue(hitl: HitlClient, queue: str, running: list[RunRow]) -> Check:
