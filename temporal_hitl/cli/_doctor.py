@@ -5,6 +5,7 @@ missing.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -135,7 +136,8 @@ async def _attributes(hitl: HitlClient) -> Check:
 
 
 async def _workers(hitl: HitlClient, queues: Iterable[str], running: list[RunRow]) -> list[Check]:
-    return [await _queue(hitl, each, running) for each in dict.fromkeys(queues)]
+    checks = (_queue(hitl, each, running) for each in dict.fromkeys(queues))
+    return list(await asyncio.gather(*checks))
 
 
 async def _queue(hitl: HitlClient, queue: str, running: list[RunRow]) -> Check:
@@ -149,7 +151,7 @@ async def _queue(hitl: HitlClient, queue: str, running: list[RunRow]) -> Check:
     found = f"{workflows} for workflows, {activities} for steps; runs there: {waiting}"
     if workflows and activities:
         return Check(name, Verdict.ok, found)
-    todo = f"temporal-hitl worker my_package.pipelines --task-queue {queue}"
+    todo = f"temporal-hitl worker my_package.pipelines --task-queue {shlex.quote(queue)}"
     return Check(name, Verdict.wrong if waiting else Verdict.warning, found, todo)
 
 
@@ -181,12 +183,16 @@ async def _unserved(hitl: HitlClient, running: list[RunRow]) -> Check:
     return Check(name, Verdict.wrong, found, todo)
 
 
+_METADATA = "__temporal_workflow_metadata"
+
+
 async def _serves(hitl: HitlClient, run_id: str) -> bool:
-    # A query that every SDK's workers answer: only who has the type can.
+    # A query that the workers of every SDK answer, if they have the type; old ones say that they
+    # do not know it.
     try:
-        await hitl.handle(run_id).query("__temporal_workflow_metadata", rpc_timeout=PATIENCE)
-    except WorkflowQueryFailedError:
-        return True
+        await hitl.handle(run_id).query(_METADATA, rpc_timeout=PATIENCE)
+    except WorkflowQueryFailedError as error:
+        return _METADATA in str(error)
     except RPCError:
         return False
     return True

@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import WorkflowExecution, WorkflowQueryFailedError
-from temporalio.service import RPCError
+from temporalio.client import WorkflowExecution
 
 from temporal_hitl._reach import AT_ONCE
 from temporal_hitl._wire import read
 from temporal_hitl.client import PENDING_RUNS, HitlClient, OpenRequirement
-from temporal_hitl.errors import HitlError
 from temporal_hitl.requirements import AnyRequirement
 from temporal_hitl.workflow import MEMO_KEY
 
@@ -81,15 +79,18 @@ class Rows:
         return [row for known in self._known.values() for row in known.rows], calls
 
     async def _decoded(self, run: WorkflowExecution, memo: bytes) -> _Known:
-        told: dict[str, Any] = (await run.memo()).get(MEMO_KEY) or {"count": 0, "rows": []}
-        rows = [_row(run, each) for each in told["rows"]]
+        rows, count = list[OpenRequirement](), 1
+        # A converter of the user's may raise anything; one run hides no others.
+        with contextlib.suppress(Exception):
+            told: dict[str, Any] = (await run.memo()).get(MEMO_KEY) or {"count": 0, "rows": []}
+            rows = [_row(run, each) for each in told["rows"]]
+            count = told["count"]
         # A memo holds so many rows and no more; the run itself has the others.
-        more = told["count"] > len(rows)
-        return _Known(memo, rows, time.monotonic() + ASKED if more else None)
+        return _Known(memo, rows, time.monotonic() + ASKED if count > len(rows) else None)
 
     async def _ask(self, run: WorkflowExecution, known: _Known, room: asyncio.Semaphore) -> None:
         # Of a run that no worker answers for, the rows in its memo are shown.
-        with contextlib.suppress(HitlError, RPCError, WorkflowQueryFailedError, TimeoutError):
+        with contextlib.suppress(Exception):
             async with room, asyncio.timeout(ASK):
                 asked = (await self._client.requirements(run.id)).open
             rows = [_row(run, _brief(each)) for each in asked]
