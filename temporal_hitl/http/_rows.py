@@ -66,15 +66,19 @@ class Rows:
         room = asyncio.Semaphore(AT_ONCE)
         pending = list[asyncio.Task[None]]()
         for number, run in enumerate(runs, 1):
-            key, memo = (run.id, run.run_id), _memo_of(run)
-            known = before.get(key)
-            if known is None or known.memo != memo or _is_over(known.until):
-                known = await self._decoded(run, memo)
-                if known.until is not None:
-                    pending.append(asyncio.create_task(self._ask(run, known, room)))
-            self._known[key] = known
             if number % TURN == 0:
                 await asyncio.sleep(0)
+            key, memo = (run.id, run.run_id), _memo_of(run)
+            known = before.get(key)
+            if known is None or known.memo != memo:
+                known = await self._decoded(run, memo)
+            elif known.until is None or time.monotonic() < known.until:
+                self._known[key] = known
+                continue
+            if known.until is not None:
+                known = _Known(memo, known.rows, time.monotonic() + ASKED)
+                pending.append(asyncio.create_task(self._ask(run, known, room)))
+            self._known[key] = known
         await asyncio.gather(*pending)
         return [row for known in self._known.values() for row in known.rows], calls
 
@@ -113,7 +117,3 @@ def _row(run: WorkflowExecution, requirement: dict[str, Any]) -> OpenRequirement
 
 def _memo_of(run: WorkflowExecution) -> bytes:
     return run.raw_info.memo.fields[MEMO_KEY].SerializeToString(deterministic=True)
-
-
-def _is_over(until: float | None) -> bool:
-    return until is not None and time.monotonic() > until
