@@ -51,11 +51,7 @@ async def ensure_search_attributes(client: Client) -> None:
     Raises:
         SearchAttributesMissing: they are not there and cannot be created; with the command to run.
     """
-    there = await _known(client)
-    wrong = {name for name in _TYPES.keys() & there.keys() if there[name] != _TYPES[name]}
-    if wrong:
-        raise _of_another_type(client.namespace, sorted(wrong))
-    if await _exist(client):
+    if await check_search_attributes(client):
         return
     request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=_TYPES)
     try:
@@ -65,6 +61,19 @@ async def ensure_search_attributes(client: Client) -> None:
                 await asyncio.sleep(0.1)
     except (RPCError, TimeoutError) as error:
         raise missing(client.namespace, error) from error
+
+
+async def check_search_attributes(client: Client) -> bool:
+    """Return whether the namespace has our search attributes.
+
+    Raises:
+        SearchAttributesMissing: it has one of another type; with the commands to run.
+    """
+    there = await _known(client)
+    wrong = {name for name in _TYPES.keys() & there.keys() if there[name] != _TYPES[name]}
+    if wrong:
+        raise _of_another_type(client.namespace, sorted(wrong))
+    return await _exist(client)
 
 
 async def _known(client: Client) -> Mapping[str, IndexedValueType.ValueType]:

@@ -35,6 +35,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_hitl._answering import Answering
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING, missing, session_tag
 from temporal_hitl._following import Following
+from temporal_hitl._listing import RunRow, list_runs
 from temporal_hitl._reach import Reach, RunRequirements, not_found
 from temporal_hitl._watching import Watching
 from temporal_hitl._wire import read
@@ -51,7 +52,7 @@ from temporal_hitl.run import RunOptions, WorkflowRunOutput
 from temporal_hitl.stream_events import AnyStreamEvent
 from temporal_hitl.workflow import MEMO_KEY
 
-__all__ = ["TASK_QUEUE", "HitlClient", "OpenRequirement", "RunRequirements"]
+__all__ = ["TASK_QUEUE", "HitlClient", "OpenRequirement", "RunRequirements", "RunRow"]
 
 TASK_QUEUE = "hitl"
 PENDING_RUNS = f"{HITL_STATUS.name} = '{PENDING}' AND ExecutionStatus = 'Running'"
@@ -260,6 +261,15 @@ class HitlClient:
             "root_run_id": run.root_id or run.id,
         }
         return [read(OpenRequirement, {**row, **of_run}) for row in rows]
+
+    def list_runs(
+        self, query: str | None = None, *, limit: int | None = None
+    ) -> AsyncIterator[RunRow]:
+        """Yield those that run, and then those that have ended; one List call per hundred.
+
+        `query` narrows them in Temporal's filter language. Visibility lags a little behind.
+        """
+        return list_runs(self.client, query, limit)
 
     # Answer
 

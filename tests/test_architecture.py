@@ -61,6 +61,7 @@ LAYERS = (
     "_line",
     "_activities",
     "_following",
+    "_listing",
     "_answering",
     "_chronicle",
     "_watching",
@@ -72,6 +73,7 @@ LAYERS = (
     "_twins",
     "_going_on",
     "pipeline",
+    "cli",
 )
 """The modules of `temporal_hitl`, each importing only from those above it."""
 

@@ -6,15 +6,17 @@ package knows nothing of runs and workers: a server is all that it keeps.
 """
 
 from temporal_hitl.local._address import Address, connection, ui_url
-from temporal_hitl.local._server import DEFAULT_DB_FILE, Server, serve
+from temporal_hitl.local._server import DEFAULT_DB_FILE, Found, Server, found, serve
 from temporal_hitl.local._storage import FolderStorage
 
 __all__ = [
     "DEFAULT_DB_FILE",
     "Address",
     "FolderStorage",
+    "Found",
     "Server",
     "connection",
+    "found",
     "serve",
     "ui_url",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -13,12 +14,12 @@ from temporalio.converter import DataConverter
 
 from temporal_hitl.errors import ServerError
 from temporal_hitl.local._address import Address
-from temporal_hitl.local._files import Files
+from temporal_hitl.local._files import Files, Ports
 from temporal_hitl.local._keeper import Keeper
-from temporal_hitl.local._process import HOST
+from temporal_hitl.local._process import HOST, answers
 from temporal_hitl.local._storage import converter_with
 
-__all__ = ["DEFAULT_DB_FILE", "Server", "serve"]
+__all__ = ["DEFAULT_DB_FILE", "Found", "Server", "found", "serve"]
 
 DEFAULT_DB_FILE = Path(".temporal-hitl", "dev.db")
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -46,7 +47,32 @@ def serve(
     except BaseException:
         keeper.close()
         raise
-    return Server(keeper, Address(f"{HOST}:{ports.frontend}", ui=f"http://{HOST}:{ports.ui}"))
+    return Server(keeper, _address(ports))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A server that another process runs."""
+
+    address: Address
+    data_converter: DataConverter
+    """What a client of it needs, as `Server.data_converter`."""
+
+
+def found(db_file: str | Path) -> Found | None:
+    """Return the server that runs on `db_file` now, or None; starts nothing, and makes no file."""
+    database = Path(db_file).resolve()
+    if not database.exists():
+        return None
+    files = Files.of(database)
+    record = files.recorded()
+    if record is None or record.unfinished or not answers(record.ports):
+        return None
+    return Found(_address(record.ports), converter_with(files.values))
+
+
+def _address(ports: Ports) -> Address:
+    return Address(f"{HOST}:{ports.frontend}", ui=f"http://{HOST}:{ports.ui}")
 
 
 class Server:

@@ -1,0 +1,84 @@
+"""Lists runs: one List call per hundred of them, and no call per run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+
+from temporal_hitl._attributes import BLOCKED, HITL_STATUS, PENDING
+from temporal_hitl.workflow import BLOCKED_KEY, MEMO_KEY
+
+PAGE = 100
+"""Runs in one call."""
+_WAITS = {PENDING: "PAUSED", BLOCKED: "BLOCKED"}
+
+
+class RunRow(BaseModel):
+    """One row of the list of runs: what addresses a run, and how it stands."""
+
+    # Built at first use: most processes never list runs.
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_attribute_docstrings=True, defer_build=True
+    )
+
+    run_id: str
+    workflow_name: str
+    status: str
+    """`RUNNING`, `PAUSED` or `BLOCKED`; of an execution that has ended, what Temporal calls it:
+    `COMPLETED` also where a person or a deadline ended the run early."""
+    task_queue: str
+    root_run_id: str
+    """The run at the top, where this one is a child."""
+    started_at: datetime
+    ended_at: datetime | None = None
+    open: int | None = 0
+    """How many requirements it has open; None where its memo cannot be read, as of runs whose
+    payloads are encrypted otherwise."""
+    blocked: list[str] = []
+    """The activity types that it waits for, as no worker has them."""
+
+
+async def list_runs(client: Client, query: str | None, limit: int | None) -> AsyncIterator[RunRow]:
+    """Yield the latest execution of each run that `query` finds: those that run, and then those
+    that have ended, the latest first.
+    """
+    seen = set[str]()
+    async for execution in client.list_workflows(query, page_size=PAGE):
+        if execution.id in seen:
+            continue  # An earlier execution of a run that has continued as new.
+        if limit is not None and len(seen) == limit:
+            return
+        seen.add(execution.id)
+        yield await _row(execution)
+
+
+async def _row(execution: WorkflowExecution) -> RunRow:
+    runs = execution.status is WorkflowExecutionStatus.RUNNING
+    attribute = execution.typed_search_attributes.get(HITL_STATUS)
+    ended = "UNKNOWN" if execution.status is None else execution.status.name
+    memo: Mapping[str, Any] | None = await _memo(execution) if runs else {}
+    # The rows stay in the memo when all is answered; the attribute says whether they count.
+    pending = attribute == PENDING
+    asked: dict[str, Any] = ((memo or {}).get(MEMO_KEY) or {}) if pending else {}
+    return RunRow(
+        run_id=execution.id,
+        workflow_name=execution.workflow_type,
+        status=_WAITS.get(attribute or "", "RUNNING") if runs else ended,
+        task_queue=execution.task_queue,
+        root_run_id=execution.root_id or execution.id,
+        started_at=execution.start_time,
+        ended_at=execution.close_time,
+        open=None if memo is None else asked.get("count", 0),
+        blocked=(memo or {}).get(BLOCKED_KEY) or [],
+    )
+
+
+async def _memo(execution: WorkflowExecution) -> Mapping[str, Any] | None:
+    try:
+        return await execution.memo()
+    except Exception:  # A converter of the user's may raise anything; one run hides no others.
+        return None
