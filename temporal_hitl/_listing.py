@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from temporal_hitl.workflow import BLOCKED_KEY, MEMO_KEY
 
 PAGE = 100
 """Runs in one call."""
+_log = logging.getLogger(__name__)
 _WAITS = {PENDING: "PAUSED", BLOCKED: "BLOCKED"}
 
 
@@ -99,7 +101,7 @@ async def row_of(execution: WorkflowExecution) -> RunRow:
     runs = execution.status is WorkflowExecutionStatus.RUNNING
     attribute = execution.typed_search_attributes.get(HITL_STATUS)
     ended = "UNKNOWN" if execution.status is None else execution.status.name
-    memo: Mapping[str, Any] | None = await _memo(execution) if runs else {}
+    memo: Mapping[str, Any] | None = await memo_of(execution) if runs else {}
     # The rows stay in the memo when all is answered; the attribute says whether they count.
     pending = attribute == PENDING
     asked: dict[str, Any] = ((memo or {}).get(MEMO_KEY) or {}) if pending else {}
@@ -116,8 +118,11 @@ async def row_of(execution: WorkflowExecution) -> RunRow:
     )
 
 
-async def _memo(execution: WorkflowExecution) -> Mapping[str, Any] | None:
+async def memo_of(execution: WorkflowExecution) -> Mapping[str, Any] | None:
+    """Return the memo of a run, or None where it cannot be read."""
     try:
         return await execution.memo()
-    except Exception:  # A converter of the user's may raise anything; one run hides no others.
+    except Exception as error:  # A converter of the user's may raise anything.
+        # One run must not hide all others.
+        _log.warning("the memo of run %r cannot be read: %r", execution.id, error)
         return None

@@ -35,7 +35,15 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_hitl._answering import Answering
 from temporal_hitl._attributes import HITL_STATUS, HITL_TAGS, PENDING, missing, session_tag
 from temporal_hitl._following import Following
-from temporal_hitl._listing import PAGE, RunPage, RunRow, list_runs, page_of_runs, row_of
+from temporal_hitl._listing import (
+    PAGE,
+    RunPage,
+    RunRow,
+    list_runs,
+    memo_of,
+    page_of_runs,
+    row_of,
+)
 from temporal_hitl._reach import Reach, RunRequirements, not_found
 from temporal_hitl._watching import Watching
 from temporal_hitl._wire import read
@@ -249,7 +257,8 @@ class HitlClient:
                 yield row
 
     async def _rows(self, run: WorkflowExecution) -> list[OpenRequirement]:
-        memo: dict[str, Any] = (await run.memo()).get(MEMO_KEY) or {"count": 0, "rows": []}
+        told = await memo_of(run) or {}
+        memo: dict[str, Any] = told.get(MEMO_KEY) or {"count": 0, "rows": []}
         rows: list[Any] = memo["rows"]
         if memo["count"] > len(rows):  # A memo holds so many rows and no more.
             # One run without a worker must not hide all the others.
