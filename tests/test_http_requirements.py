@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
@@ -23,7 +24,9 @@ from temporal_hitl import (
     Workflow,
     _answering,
 )
+from temporal_hitl._attributes import HITL_STATUS, PENDING
 from temporal_hitl.http import BearerTokens, _snapshot
+from temporal_hitl.workflow import MEMO_KEY
 from tests.stage import ended, paused, replays, serving, until
 from tests.web import bearer, tokens, web
 
@@ -390,6 +393,33 @@ async def test_more_than_a_memo_holds(env: WorkflowEnvironment, gates: int) -> N
 
     assert gates == len({each["id"] for each in found})
     assert {"Secret {input}?"} == {each["message"] for each in found}
+
+
+async def test_what_cannot_be_read_hides_nothing(env: WorkflowEnvironment) -> None:
+    """A run that says it waits, and whose memo is anything, hides no other run from the list."""
+    memos: list[dict[str, Any]] = [{}] + [
+        {MEMO_KEY: each} for each in (None, 7, "x", [], {"rows": 3}, {"count": "x", "rows": [{}]})
+    ]
+    waits = TypedSearchAttributes([SearchAttributePair(HITL_STATUS, PENDING)])
+    async with serving(env, ask) as client, web(client, ask) as http:
+        started = [
+            await env.client.start_workflow(
+                "Nobodys",
+                id=uuid.uuid4().hex,
+                task_queue="none",
+                memo=memo,
+                search_attributes=waits,
+            )
+            for memo in memos
+        ]
+        run = await client.start(ask)
+        found = await rows(http, 1, run_id=run)
+        for each in started:
+            await each.terminate()
+        await client.cancel(run)
+        await ended(client, run)
+
+    assert ["ask"] == [each["id"] for each in found]
 
 
 async def test_nobody_is_there(env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,11 @@ import contextlib
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from temporalio.client import WorkflowExecution
 
+from temporal_hitl._listing import memo_of
 from temporal_hitl._reach import AT_ONCE
 from temporal_hitl._wire import read
 from temporal_hitl.client import PENDING_RUNS, HitlClient, OpenRequirement
@@ -36,12 +37,16 @@ ASKED = 5.0
 """Seconds after which it is asked again, where its memo says nothing new."""
 
 
-@dataclass(frozen=True)
+_Key: TypeAlias = tuple[str, str]
+
+
+@dataclass
 class _Known:
     memo: bytes
     rows: list[OpenRequirement]
-    until: float | None
-    """Until when the rows hold though the memo has not changed; None for as long as that."""
+    """What the memo holds, or all that is open, once the run has told it."""
+    asked_at: float | None
+    """When the run was asked for what its memo has no room for; None where it has."""
 
 
 class Rows:
@@ -49,22 +54,18 @@ class Rows:
 
     def __init__(self, client: HitlClient) -> None:
         self._client = client
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[_Key, _Known] = {}
+        self._asking: dict[_Key, asyncio.Task[None]] = {}
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def read(self) -> tuple[list[OpenRequirement], int]:
-        """Return all rows, and how many calls to visibility that took."""
-        listed = self._client.client.list_workflows(
-            PENDING_RUNS, page_size=PAGE, rpc_timeout=PATIENCE
-        )
-        runs = list[WorkflowExecution]()
-        calls = 0
-        while calls == 0 or listed.next_page_token:
-            await listed.fetch_next_page()
-            runs += listed.current_page or ()
-            calls += 1
+        """Return all rows, and how many calls to visibility that took.
+
+        What a memo has no room for is asked of its run meanwhile, and is there the next time: a run
+        that does not answer holds nothing up.
+        """
+        runs, calls = await self._listed()
         before, self._known = self._known, {}
-        room = asyncio.Semaphore(AT_ONCE)
-        pending = list[asyncio.Task[None]]()
         for number, run in enumerate(runs, 1):
             if number % TURN == 0:
                 await asyncio.sleep(0)
@@ -72,33 +73,45 @@ class Rows:
             known = before.get(key)
             if known is None or known.memo != memo:
                 known = await self._decoded(run, memo)
-            elif known.until is None or time.monotonic() < known.until:
-                self._known[key] = known
-                continue
-            if known.until is not None:
-                known = _Known(memo, known.rows, time.monotonic() + ASKED)
-                pending.append(asyncio.create_task(self._ask(run, known, room)))
             self._known[key] = known
-        await asyncio.gather(*pending)
+            if known.asked_at is not None and time.monotonic() - known.asked_at > ASKED:
+                self._ask_again(key, run, known)
         return [row for known in self._known.values() for row in known.rows], calls
+
+    async def _listed(self) -> tuple[list[WorkflowExecution], int]:
+        listed = self._client.client.list_workflows(
+            PENDING_RUNS, page_size=PAGE, rpc_timeout=PATIENCE
+        )
+        runs, calls = list[WorkflowExecution](), 0
+        while calls == 0 or listed.next_page_token:
+            await listed.fetch_next_page()
+            runs += listed.current_page or ()
+            calls += 1
+        return runs, calls
 
     async def _decoded(self, run: WorkflowExecution, memo: bytes) -> _Known:
         rows, count = list[OpenRequirement](), 1
-        # A converter of the user's may raise anything; one run hides no others.
-        with contextlib.suppress(Exception):
-            told: dict[str, Any] = (await run.memo()).get(MEMO_KEY) or {"count": 0, "rows": []}
-            rows = [_row(run, each) for each in told["rows"]]
-            count = told["count"]
-        # A memo holds so many rows and no more; the run itself has the others.
-        return _Known(memo, rows, time.monotonic() + ASKED if count > len(rows) else None)
+        told = await memo_of(run) or {}
+        with contextlib.suppress(LookupError, TypeError, ValueError):  # Anybody may write a memo.
+            rows = [_row(run, each) for each in told[MEMO_KEY]["rows"]]
+            count = told[MEMO_KEY]["count"]
+        has_all = isinstance(count, int) and count <= len(rows)
+        return _Known(memo, rows, None if has_all else 0.0)
 
-    async def _ask(self, run: WorkflowExecution, known: _Known, room: asyncio.Semaphore) -> None:
-        # Of a run that no worker answers for, the rows in its memo are shown.
+    def _ask_again(self, key: _Key, run: WorkflowExecution, known: _Known) -> None:
+        if key not in self._asking:
+            known.asked_at = time.monotonic()
+            asking = asyncio.create_task(self._ask(run, known))
+            self._asking[key] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(key))
+
+    async def _ask(self, run: WorkflowExecution, known: _Known) -> None:
+        # Of a run that no worker answers for, the rows in its memo are shown. What a converter of
+        # the user's raises is that run's alone.
         with contextlib.suppress(Exception):
-            async with room, asyncio.timeout(ASK):
+            async with self._room, asyncio.timeout(ASK):
                 asked = (await self._client.requirements(run.id)).open
-            rows = [_row(run, _brief(each)) for each in asked]
-            self._known[run.id, run.run_id] = _Known(known.memo, rows, known.until)
+            known.rows = [_row(run, _brief(each)) for each in asked]
 
 
 def _brief(asked: AnyRequirement) -> dict[str, Any]:
