@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,10 @@ _WAITS = {PENDING: "PAUSED", BLOCKED: "BLOCKED"}
 class RunRow(BaseModel):
     """One row of the list of runs: what addresses a run, and how it stands."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    # Built at first use: most processes never list runs.
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_attribute_docstrings=True, defer_build=True
+    )
 
     run_id: str
     workflow_name: str
@@ -38,8 +41,9 @@ class RunRow(BaseModel):
     """The run at the top, where this one is a child."""
     started_at: datetime
     ended_at: datetime | None = None
-    open: int = 0
-    """How many requirements it has open."""
+    open: int | None = 0
+    """How many requirements it has open; None where its memo cannot be read, as of runs whose
+    payloads are encrypted otherwise."""
     blocked: list[str] = []
     """The activity types that it waits for, as no worker has them."""
 
@@ -94,9 +98,10 @@ async def row_of(execution: WorkflowExecution) -> RunRow:
     runs = execution.status is WorkflowExecutionStatus.RUNNING
     attribute = execution.typed_search_attributes.get(HITL_STATUS)
     ended = "UNKNOWN" if execution.status is None else execution.status.name
-    memo = dict(await execution.memo()) if runs else dict[str, Any]()
+    memo: Mapping[str, Any] | None = await _memo(execution) if runs else {}
     # The rows stay in the memo when all is answered; the attribute says whether they count.
-    asked: dict[str, Any] = (memo.get(MEMO_KEY) or {}) if attribute == PENDING else {}
+    pending = attribute == PENDING
+    asked: dict[str, Any] = ((memo or {}).get(MEMO_KEY) or {}) if pending else {}
     return RunRow(
         run_id=execution.id,
         workflow_name=execution.workflow_type,
@@ -105,6 +110,13 @@ async def row_of(execution: WorkflowExecution) -> RunRow:
         root_run_id=execution.root_id or execution.id,
         started_at=execution.start_time,
         ended_at=execution.close_time,
-        open=asked.get("count", 0),
-        blocked=memo.get(BLOCKED_KEY) or [],
+        open=None if memo is None else asked.get("count", 0),
+        blocked=(memo or {}).get(BLOCKED_KEY) or [],
     )
+
+
+async def _memo(execution: WorkflowExecution) -> Mapping[str, Any] | None:
+    try:
+        return await execution.memo()
+    except Exception:  # A converter of the user's may raise anything; one run hides no others.
+        return None

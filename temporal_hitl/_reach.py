@@ -39,6 +39,8 @@ _ABSENT = {
     RPCStatusCode.CANCELLED,
     RPCStatusCode.FAILED_PRECONDITION,  # "no poller seen for task queue recently"
 }
+_UNSERVED = ("is not registered on this worker", "Missing initialize workflow")
+"""What the SDK says where a worker of the queue lacks the workflow type: at first, and then."""
 _END = {
     WorkflowExecutionStatus.COMPLETED: RunStatus.completed,
     WorkflowExecutionStatus.CANCELED: RunStatus.cancelled,
@@ -87,6 +89,10 @@ class Reach:
             if error.status in _ABSENT:
                 raise await self.nobody_answers(run_id) from error
             raise not_found(run_id, error) from error
+        except WorkflowQueryFailedError as error:
+            if any(each in str(error) for each in _UNSERVED):
+                raise await self.nobody_answers(run_id) from error
+            raise
         return cast(dict[str, Any], told)
 
     @contextlib.asynccontextmanager

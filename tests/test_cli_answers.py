@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
@@ -21,7 +23,7 @@ from temporal_hitl import (
 )
 from temporal_hitl.cli._exits import Exit
 from tests.shell import Said, Shell
-from tests.stage import ended, paused, replays, serving
+from tests.stage import ended, new_queue, paused, replays, serving
 
 FORM = [
     UserInputField("format", allowed_values=("pdf", "html")),
@@ -250,3 +252,48 @@ async def test_a_child_runs_requirement(env: WorkflowEnvironment) -> None:
     assert f"temporal-hitl show {run}.inner" in shown.out
     assert (0, RunStatus.completed) == (answered.code, output.status)
     await replays(client.handle(run), outer, inner)
+
+
+async def test_no_worker(env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no worker answers, a command says so, and how the same decision is sent again; then it
+    counts once.
+    """
+    for module in ("_reach", "_answering"):
+        monkeypatch.setattr(f"temporal_hitl.{module}.PATIENCE", timedelta(seconds=1))
+    shell, definition, queue = Shell(env), asking("cli_nobody"), new_queue()
+    with env.with_time_skipping_disabled():
+        run = await HitlClient(env.client, task_queue=queue).start(definition, "in")
+        unheard = await shell("confirm", run, "go_on", "--by", "ana", "--comment", "it's me")
+        untold = await shell("answer", run, "go_on", "--set", "a=1")
+    async with serving(env, definition, queue=queue) as client:
+        await paused(client, run)
+        sent = await shell.pasted(re.findall(r"temporal-hitl confirm .*", unheard.err)[0])
+        output = await ended(client, run)
+
+    assert [Exit.unreachable, Exit.unreachable] == [unheard.code, untold.code]
+    for each in (unheard, untold):
+        assert f"no worker answers for run {run!r} on task queue {queue!r}" in each.err
+        assert 1 == each.err.count("\n")
+    assert 0 == sent.code
+    assert [("ana", "it's me")] == [(each.resolved_by, each.comment) for each in output.resolutions]
+    await replays(client.handle(run), definition)
+
+
+async def test_what_nobody_expected(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of ours ends a command in one line too; a variable shows where it is."""
+
+    async def breaks(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("oh\x1b[2J")
+
+    monkeypatch.setattr(HitlClient, "cancel", breaks)
+    said = await Shell(env)("cancel", "any")
+    with pytest.raises(ZeroDivisionError):
+        await Shell(env)("cancel", "any", TEMPORAL_HITL_TRACEBACK="1")
+
+    assert (Exit.unexpected, "") == (said.code, said.out)
+    assert (
+        said.err
+        == "error: ZeroDivisionError: oh\\x1b[2J; set TEMPORAL_HITL_TRACEBACK=1 to see where\n"
+    )

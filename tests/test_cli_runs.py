@@ -124,9 +124,7 @@ async def test_the_list_of_what_waits(env: WorkflowEnvironment) -> None:
     shell = Shell(env)
     async with serving(env, *definitions) as client:
         mine = ["--query", f"TaskQueue = '{client.task_queue}'"]
-        runs = [await client.start(each, "in") for each in definitions]
-        for each in runs:
-            await paused(client, each)
+        runs = [(await paused(client, await client.start(each))).run_id for each in definitions]
 
         async def listed(*words: str) -> list[OpenRequirement]:
             said = await shell("list", *mine, *words, "--json")

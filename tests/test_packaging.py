@@ -58,6 +58,12 @@ def test_types_are_installed(wheel: ZipFile) -> None:
     assert "temporal_hitl/py.typed" in wheel.namelist()
 
 
+def test_the_command_is_installed(wheel: ZipFile) -> None:
+    """The wheel brings `temporal-hitl`, which is there without its extra, to say what it needs."""
+    (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert "temporal-hitl = temporal_hitl.cli:main" in wheel.read(name).decode()
+
+
 def test_the_core_needs_three_packages(metadata: Message) -> None:
     """Without extras, temporalio, pydantic and jsonschema are all that comes along."""
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]

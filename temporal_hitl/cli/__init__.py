@@ -24,7 +24,11 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise
-        sys.exit("error: the command line needs its extra: pip install 'temporal-hitl[cli]'")
+        print(
+            "error: the command line needs its extra: pip install 'temporal-hitl[cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     code = _code_of(app)
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -145,8 +145,8 @@ class Place:
                 self.hitl, self.run_id, self.requirement_id, self.again
             ) from None
         except NoWorker as error:
-            same = f"{self.again(self.run_id, self.requirement_id)} --decision-id"
-            raise NoWorker(f"{error}: {same} {answer['decision_id']}") from error
+            same = self.again(self.run_id, self.requirement_id)
+            raise NoWorker(f"{error}: {same}{_repeated(answer)}") from error
         self.at.terminal.tell(record, f"{record.requirement_id}: {record.told()}")
 
     async def send_draft(self, draft: StepRequirement, said: Said) -> None:
@@ -161,6 +161,13 @@ class Place:
         return await no_run(
             self.hitl, self.run_id, lambda run_id: self.again(run_id, self.requirement_id)
         )
+
+
+def _repeated(answer: dict[str, Any]) -> str:
+    """Return what makes the same command the same decision."""
+    options = {"--decision-id": "decision_id", "--by": "resolved_by", "--comment": "comment"}
+    given = {option: answer.get(name) for option, name in options.items()}
+    return "".join(f" {option} {shlex.quote(each)}" for option, each in given.items() if each)
 
 
 _REVIEWS = {"confirmation", "output_review", "iteration_review", "tool_confirmation"}

@@ -9,17 +9,18 @@ from temporal_hitl.cli._command import command, shared
 from temporal_hitl.cli._doctor import doctor
 from temporal_hitl.cli._runs import cancel, list_, run, runs, show
 from temporal_hitl.cli._serving import dev, worker
+from temporal_hitl.cli._watch import watch
 
 HELP = """Start runs, see what waits for a person, answer it, and serve pipelines.
 
 Exit codes: 0 done; 1 the run ended badly, or doctor found something; 2 what was typed does not do;\
  3 no such run or requirement; 4 the answer does not fit; 5 somebody was first; 6 no server or no\
- worker answers; 130 Ctrl-C."""
+ worker answers; 70 unexpected; 130 Ctrl-C."""
 
 app = typer.Typer(name="temporal-hitl", no_args_is_help=True, pretty_exceptions_enable=False)
 shared(app, HELP)
 for each in (list_, show, confirm, reject, answer, select, edit, retry, skip):
     command(app, each)
-for each in (run, runs, cancel, doctor, worker):
+for each in (run, runs, watch, cancel, doctor, worker):
     command(app, each)
 command(app, dev, connects=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from temporal_hitl.cli._connection import Connection
-from temporal_hitl.cli._exits import Exit, Trouble, trouble
+from temporal_hitl.cli._exits import TRACEBACK, Exit, Trouble, trouble, unexpected
 from temporal_hitl.cli._terminal import Terminal, plain
 from temporal_hitl.client import TASK_QUEUE, HitlClient
 
@@ -87,9 +88,11 @@ def _run(session: Session, work: Callable[[], Awaitable[Exit | None]]) -> Exit:
         return asyncio.run(worked()) or Exit.done
     except (KeyboardInterrupt, typer.Abort):
         return Exit.interrupted
+    except BrokenPipeError:
+        raise  # Who read it has gone; typer ends it quietly.
     except Exception as error:
-        found = trouble(error)
-        if found is None:
+        found = trouble(error) or unexpected(error)
+        if found.code is Exit.unexpected and os.environ.get(TRACEBACK):
             raise
         _tell(session.terminal, found)
         return found.code

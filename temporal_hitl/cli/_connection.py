@@ -121,6 +121,8 @@ class Connection:
         Raises:
             Usage: a profile, a file or an option that does not do.
         """
+        if self.config_file and not Path(self.config_file).is_file():
+            raise Usage(f"--config-file: there is no file {self.config_file!r}")
         base = {} if self.disable_config_env else dict(os.environ)
         try:
             profile = ClientConfigProfile.load(

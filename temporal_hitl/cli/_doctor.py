@@ -181,12 +181,16 @@ async def _unserved(hitl: HitlClient, running: list[RunRow]) -> Check:
     return Check(name, Verdict.wrong, found, todo)
 
 
+_METADATA = "__temporal_workflow_metadata"
+
+
 async def _serves(hitl: HitlClient, run_id: str) -> bool:
-    # A query that every SDK's workers answer: only who has the type can.
+    # A query that the workers of every SDK answer, if they have the type; old ones say that they
+    # do not know it.
     try:
-        await hitl.handle(run_id).query("__temporal_workflow_metadata", rpc_timeout=PATIENCE)
-    except WorkflowQueryFailedError:
-        return True
+        await hitl.handle(run_id).query(_METADATA, rpc_timeout=PATIENCE)
+    except WorkflowQueryFailedError as error:
+        return _METADATA in str(error)
     except RPCError:
         return False
     return True

@@ -41,8 +41,14 @@ class Exit(IntEnum):
     """Somebody was first, or the deadline; or a run of this id is there already."""
     unreachable = 6
     """The server, the namespace or a worker is not there, or does not let the caller in."""
+    unexpected = 70
+    """None of these; with TEMPORAL_HITL_TRACEBACK set, with a traceback."""
     interrupted = 130
     """Ctrl-C."""
+
+
+TRACEBACK = "TEMPORAL_HITL_TRACEBACK"
+"""The variable with which what is unexpected shows a traceback."""
 
 
 class Usage(Exception):
@@ -74,7 +80,7 @@ _NO_ENTRY = {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED}
 
 
 def trouble(error: Exception) -> Trouble | None:
-    """Return how the command ends with `error`; None where it is a mistake in the library."""
+    """Return how the command ends with `error`; None where nobody expected it."""
     if isinstance(error, RPCError):
         return _of_the_server(error)
     if isinstance(error, WorkflowAlreadyStartedError):
@@ -86,10 +92,22 @@ def trouble(error: Exception) -> Trouble | None:
     if isinstance(error, WorkflowQueryFailedError):
         told = f"this workflow has no gate of temporal_hitl's, so there is nothing to see ({error})"
         return Trouble(Exit.not_there, told)
+    if isinstance(error, KeyError) and "payload encoding" in str(error):
+        told = (
+            f"what came back cannot be read here ({error.args[0]}), though the call may have"
+            " counted; give the data converter that the workers have with --data-converter"
+        )
+        return Trouble(Exit.usage, told)
     for kinds, code in _CODES:
         if isinstance(error, kinds):
             return Trouble(code, str(error), getattr(error, "record", None))
     return None
+
+
+def unexpected(error: Exception) -> Trouble:
+    """Return how a command ends that nobody expected to end so."""
+    told = f"{type(error).__name__}: {error}; set {TRACEBACK}=1 to see where"
+    return Trouble(Exit.unexpected, told)
 
 
 def _of_the_server(error: RPCError) -> Trouble:

@@ -15,7 +15,7 @@ from temporal_hitl.cli._ids import no_run, one, pasted, text_of
 from temporal_hitl.cli._showing import requirement_lines, run_lines
 from temporal_hitl.cli._terminal import ago, left, when
 from temporal_hitl.cli._values import json_object, json_or_text
-from temporal_hitl.client import TASK_QUEUE, HitlClient, OpenRequirement
+from temporal_hitl.client import TASK_QUEUE, HitlClient, OpenRequirement, RunRow
 from temporal_hitl.errors import RunNotFound
 from temporal_hitl.run import RunOptions, RunStatus, WorkflowRunOutput
 
@@ -144,11 +144,15 @@ async def runs(
     at.terminal.table(
         ["RUN", "PIPELINE", "STATUS", "OPEN", "STARTED"],
         [
-            [each.run_id, each.workflow_name, each.status, each.open or "", when(each.started_at)]
+            [each.run_id, each.workflow_name, each.status, _open(each), when(each.started_at)]
             for each in rows
         ],
     )
     _how_many(at, len(rows), limit)
+
+
+def _open(row: RunRow) -> str:
+    return "?" if row.open is None else str(row.open or "")
 
 
 def _ended(status: Status) -> str:

@@ -1,0 +1,139 @@
+"""What README and docs say of `temporal-hitl` is what it does."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from temporalio.testing import WorkflowEnvironment
+from typer.main import get_command
+
+from temporal_hitl import Step, StepInput, Workflow
+from temporal_hitl.cli._app import app
+from temporal_hitl.cli._exits import Exit
+from tests.shell import Shell
+from tests.stage import paused, replays, serving, until
+
+ROOT = Path(__file__).parent.parent
+CLI = (ROOT / "docs" / "cli.md").read_text()
+COMMANDS: Any = get_command(app)
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """Return the commands of ours in the shell blocks of a page, as words."""
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    ours = [line for line in blocks.splitlines() if line.startswith("temporal-hitl ")]
+    return [shlex.split(line, comments=True)[1:] for line in ours]
+
+
+def fetch(step_input: StepInput) -> list[str]:
+    return [f"record of {step_input.input}"]
+
+
+async def test_the_commands_of_the_readme_work(env: WorkflowEnvironment) -> None:
+    """The README's commands, typed one after another, start a run, see it, answer it and follow it
+    to its end.
+    """
+    shell = Shell(env)
+    gated = Step("process_data", fetch, requires_confirmation=True)
+    pipeline = Workflow("data_pipeline", [Step("fetch_data", fetch), gated])
+    said: dict[str, tuple[int, str]] = {}
+    async with serving(env, pipeline, queue="hitl") as client:
+        for words in commands_in((ROOT / "README.md").read_text()):
+            result = await shell(*words)
+            said[words[0]] = result.code, result.out
+            if words[0] == "run":
+                await paused(client, words[-1])
+                await until(lambda: _listed(shell))
+        await replays(client.handle("release-7"), pipeline)
+
+    assert ["run", "list", "show", "confirm", "watch", "doctor"] == list(said)
+    assert [0] * 5 == [code for name, (code, _) in said.items() if name != "doctor"]
+    assert "release-7" in said["list"][1]
+    assert "temporal-hitl confirm release-7 process_data" in said["show"][1]
+    assert ": checked" in said["confirm"][1]
+    assert "release-7 data_pipeline is done" in said["watch"][1]
+
+
+async def _listed(shell: Shell) -> bool:
+    return "release-7" in (await shell("list")).out
+
+
+def test_the_documented_commands_exist() -> None:
+    """Each command in the docs is one, with options that it has; each command is in the docs."""
+    documented = commands_in(CLI)
+    unknown = [words for words in documented if words[0] not in COMMANDS.commands]
+    wrong = [
+        (words[0], option)
+        for words in documented
+        for option in [each for each in words if each.startswith("--")]
+        if not any(option in each.opts for each in COMMANDS.commands[words[0]].params)
+    ]
+    named = set(re.findall(r"`([a-z]+)[ `]", CLI.partition("## Answering")[0]))
+
+    assert len(documented) > 10
+    assert ([], []) == (unknown, wrong)
+    assert set() == set(COMMANDS.commands) - named
+
+
+def test_the_exit_codes_are_documented() -> None:
+    """The table of exit codes is the one that the commands follow, and the help has it too."""
+    table = re.findall(r"^\| (\d+) \| `(\w+)` \|", CLI, re.M)
+
+    assert {(str(each.value), each.name) for each in Exit} == set(table)
+    assert all(f"{each.value} " in COMMANDS.help for each in Exit)
+
+
+def in_a_process(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the checkout, and return how it ended."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *words],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_completion() -> None:
+    """A shell is told how to complete, and completes commands and options."""
+    words = {"COMP_WORDS": "temporal-hitl con", "COMP_CWORD": "1"}
+    commands = in_a_process(
+        "-m", "temporal_hitl.cli", _TEMPORAL_HITL_COMPLETE="complete_bash", **words
+    )
+    words = {"COMP_WORDS": "temporal-hitl list --over", "COMP_CWORD": "2"}
+    options = in_a_process(
+        "-m", "temporal_hitl.cli", _TEMPORAL_HITL_COMPLETE="complete_bash", **words
+    )
+    shown = in_a_process("-m", "temporal_hitl.cli", _TEMPORAL_HITL_COMPLETE="source_bash")
+
+    assert ["confirm"] == commands.stdout.split()
+    assert ["--overdue"] == options.stdout.split()
+    assert "complete" in shown.stdout and "temporal-hitl" in shown.stdout
+
+
+def test_the_library_does_not_import_it() -> None:
+    """Who imports the library gets neither the command line nor what it needs."""
+    program = (
+        "import sys, temporal_hitl; print({'typer', 'rich', 'temporal_hitl.cli'} & {*sys.modules})"
+    )
+
+    assert "set()\n" == in_a_process("-c", program).stdout
+
+
+def test_without_its_extra(tmp_path: Path) -> None:
+    """Without the extra the command says what to install."""
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('no typer', name='typer')\n")
+    ended = in_a_process("-m", "temporal_hitl.cli", "list", PYTHONPATH=str(tmp_path))
+
+    assert (Exit.usage, "") == (ended.returncode, ended.stdout)
+    assert (
+        "error: the command line needs its extra: pip install 'temporal-hitl[cli]'\n"
+        == ended.stderr
+    )
