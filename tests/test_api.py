@@ -19,7 +19,7 @@ from api.main import PIPELINES, application
 from api.settings import Settings
 from tests.processes import ROOT
 from tests.stage import WAIT, ended, paused, replays, serving, until
-from tests.web import HERE, bearer, listening
+from tests.web import HERE, bearer, free_port, listening
 from workflows.article_refinement import article_refinement
 
 
@@ -167,12 +167,3 @@ async def process(*command: str) -> AsyncIterator[tuple[AsyncClient, asyncio.sub
         if serves.returncode is None:
             serves.kill()
             await serves.wait()
-
-
-async def free_port() -> int:
-    """Return a port that nobody listens at."""
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
