@@ -6,7 +6,7 @@ application of one's own with `app.include_router(hitl_router(client, workflows)
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -30,7 +30,7 @@ def application(settings: Settings | None = None) -> FastAPI:
     clients = list[HitlClient]()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         client = await HitlClient.connect(
             task_queue=chosen.task_queue, lazy=True, data_converter=chosen.data_converter
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from httpx2 import AsyncClient, ConnectError
 from pydantic import ValidationError
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from api.main import PIPELINES, application
@@ -108,6 +109,19 @@ def test_not_for_everybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     for host in ("localhost", "127.0.0.1", "::1"):
         monkeypatch.setenv("HITL_API_HOST", host)
         assert host == Settings().host
+
+
+def test_the_data_converter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers' data converter is named by a variable; an empty one names none, and what is not
+    there, or is no converter, is refused.
+    """
+    for named in ("", "temporalio.contrib.pydantic:pydantic_data_converter"):
+        monkeypatch.setenv("TEMPORAL_HITL_DATA_CONVERTER", named)
+        assert pydantic_data_converter is Settings().data_converter
+    for named in ("nowhere:CONVERTER", "os:sep"):
+        monkeypatch.setenv("TEMPORAL_HITL_DATA_CONVERTER", named)
+        with pytest.raises(ValidationError, match="TEMPORAL_HITL_DATA_CONVERTER"):
+            Settings()
 
 
 async def test_without_temporal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,11 +22,12 @@ from api.settings import Settings
 from temporal_hitl import Answer, RunOptions, RunStatus, Step, StepInput, UserInputField, Workflow
 from tests.shell import Shell
 from tests.stage import ended, paused, replays, serving, until
-from tests.web import events, listening
+from tests.web import events, listening, web
 
 TEXT = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
 SECRET = "heliotrope"
 """Part of everything that people and steps say here."""
+VARIABLE, CONVERTER = "TEMPORAL_HITL_DATA_CONVERTER", "encryption_of_the_page:CONVERTER"
 READABLE = ["encrypted_run", "encrypted_run.publish", "note-4711", "kind:user_input"]
 """What Temporal itself reads: names, the ids of decisions, search attributes."""
 
@@ -71,7 +72,7 @@ def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataConverter:
     (tmp_path / "encryption_of_the_page.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PAYLOAD_KEY", base64.b64encode(os.urandom(32)).decode())
-    monkeypatch.setenv("TEMPORAL_HITL_DATA_CONVERTER", "encryption_of_the_page:CONVERTER")
+    monkeypatch.setenv(VARIABLE, CONVERTER)
     return Settings().data_converter
 
 
@@ -105,11 +106,12 @@ async def test_nothing_can_be_read_without_the_key(
         await client.resolve(run, note)
         error = (await paused(client, run)).requirements[0]
         seen += await told_to_others(plain, run)
-        skipped = await shell("skip", run, error.id, "--by", SECRET, "--comment", SECRET)
+        words, coding = ["--by", SECRET, "--comment", SECRET], {VARIABLE: CONVERTER}
+        skipped = await shell("skip", run, error.id, *words, **coding)
         output = await ended(client, run)
         history = await plain.get_workflow_handle(run).fetch_history()
         seen += b"".join(each.SerializeToString() for each in history.events)
-        watched = await shell("watch", run)
+        watched = await shell("watch", run, **coding)
         async with http.stream("GET", f"/runs/{run}/events") as stream:
             streamed = [each async for each in events(stream)]
         await replays(client.handle(run), PIPELINE, converter=converter)
@@ -122,6 +124,39 @@ async def test_nothing_can_be_read_without_the_key(
     assert ("end", True) == (streamed[-1].name, SECRET in str(streamed))
     assert SECRET.encode() not in seen
     assert [] == [each for each in READABLE if each.encode() not in seen]
+
+
+async def test_a_service_without_the_key(
+    env: WorkflowEnvironment, converter: DataConverter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A service that cannot read a run says 503 of it, with what it needs, and lists the others."""
+    open_one = Workflow("open_run", [Step("go", profile, requires_confirmation=True)])
+    coded = Client(**{**env.client.config(), "data_converter": converter})
+    async with (
+        serving(env, PIPELINE, client=coded) as closed,
+        serving(env, open_one) as client,
+        web(client) as http,
+    ):
+        unreadable, run = await closed.start(PIPELINE, "in"), await client.start(open_one, "in")
+        await paused(closed, unreadable)
+        await until(lambda: waits(http, run, "go"))
+        listed = (await http.get("/requirements", params={"run_id": unreadable})).json()
+        path = f"/runs/{unreadable}/requirements/profile"
+        answer = {"action": "confirm"}
+        said = [
+            await http.get(f"/runs/{unreadable}"),
+            await http.get(path),
+            await http.post(f"{path}/resolution", json=answer),
+        ]
+        for each, of in ((unreadable, closed), (run, client)):
+            await of.cancel(each)
+            await ended(of, each)
+        await replays(closed.handle(unreadable), PIPELINE, converter=converter)
+
+    assert [] == listed["items"]
+    assert unreadable in caplog.text
+    assert [503] * 3 == [each.status_code for each in said]
+    assert all("the data converter that the workers have" in each.json()["detail"] for each in said)
 
 
 async def waits(http: AsyncClient, run: str, requirement: str) -> Any:

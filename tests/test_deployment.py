@@ -226,17 +226,21 @@ class Here:
         given = [*service.get("entrypoint", []), *service["command"]]
         words = [part for each in given for part in places.get(each, [each])]
         deploy = re.compile(r"^/deploy/")
-        return [deploy.sub(f"{ROOT}/deploy/", each.replace(":8000/", f":{self.port}/")) for each in words]
+        return [
+            deploy.sub(f"{ROOT}/deploy/", each.replace(":8000/", f":{self.port}/"))
+            for each in words
+        ]
 
     def environment(self, service: dict[str, Any]) -> dict[str, str]:
         """Return the variables of a service."""
-        elsewhere = {
+        elsewhere: dict[str, str] = {
             "TEMPORAL_ADDRESS": self.target,
             "TEMPORAL_NAMESPACE": self.namespace,
             "HITL_API_PORT": self.port,
             "HITL_API_TOKENS_FILE": str(self.tokens),
         }
-        told = {name: value for name, value in service["environment"].items() if value is not None}
+        given: dict[str, str | None] = service["environment"]
+        told = {name: value for name, value in given.items() if value is not None}
         return {
             "PATH": f"{Path(temporal_binary()).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.tokens.parent),
@@ -282,7 +286,7 @@ class Here:
 
 async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> None:
     """The namespace job, the worker and the API, run as the file says beside the embedded server:
-    the job may run twice, the API is healthy by its own check, and a run that it starts is answered.
+    the job may run twice, the API is healthy by its own check, and answers a run that it started.
     """
     target = env.client.service_client.config.target_host
     namespace, port = new_queue(), str(await free_port())
@@ -290,7 +294,8 @@ async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> N
     secrets, kept = tokens(ana=roles)
     (tmp_path / "tokens.toml").write_text(
         "".join(
-            f'[[tokens]]\nuser = "ana"\nroles = {roles}\nsha256 = "{each.sha256}"\n' for each in kept
+            f'[[tokens]]\nuser = "ana"\nroles = {roles}\nsha256 = "{each.sha256}"\n'
+            for each in kept
         )
     )
     source = tmp_path / "article.txt"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +26,8 @@ from temporal_hitl.client import PENDING_RUNS, HitlClient, OpenRequirement
 from temporal_hitl.errors import HitlError
 from temporal_hitl.requirements import AnyRequirement
 from temporal_hitl.workflow import MEMO_KEY
+
+_log = logging.getLogger(__name__)
 
 PAGE = 1_000
 """Runs that one List call returns; the most that a server returns unless it is configured."""
@@ -81,7 +84,7 @@ class Rows:
         return [row for known in self._known.values() for row in known.rows], calls
 
     async def _decoded(self, run: WorkflowExecution, memo: bytes) -> _Known:
-        told: dict[str, Any] = (await run.memo()).get(MEMO_KEY) or {"count": 0, "rows": []}
+        told = await _told(run)
         rows = [_row(run, each) for each in told["rows"]]
         # A memo holds so many rows and no more; the run itself has the others.
         more = told["count"] > len(rows)
@@ -94,6 +97,15 @@ class Rows:
                 asked = (await self._client.requirements(run.id)).open
             rows = [_row(run, _brief(each)) for each in asked]
             self._known[run.id, run.run_id] = _Known(known.memo, rows, known.until)
+
+
+async def _told(run: WorkflowExecution) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"count": 0, "rows": []}
+    try:
+        return (await run.memo()).get(MEMO_KEY) or nothing
+    except Exception as error:  # A converter may raise anything; one run hides no others.
+        _log.warning("what run %s asks cannot be read here: %r", run.id, error)
+        return nothing
 
 
 def _brief(asked: AnyRequirement) -> dict[str, Any]:
