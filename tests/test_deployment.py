@@ -290,14 +290,7 @@ async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> N
     """
     target = env.client.service_client.config.target_host
     namespace, port = new_queue(), str(await free_port())
-    roles = ["operator", "reviewer"]
-    secrets, kept = tokens(ana=roles)
-    (tmp_path / "tokens.toml").write_text(
-        "".join(
-            f'[[tokens]]\nuser = "ana"\nroles = {roles}\nsha256 = "{each.sha256}"\n'
-            for each in kept
-        )
-    )
+    token = one_token(tmp_path / "tokens.toml")
     source = tmp_path / "article.txt"
     source.write_text("It is a fact that the utilisation of long words is not helpful to readers.")
     here = Here(target, namespace, port, tmp_path / "tokens.toml")
@@ -306,7 +299,7 @@ async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> N
         assert worker.stdout is not None
         serves = (await asyncio.wait_for(worker.stdout.readline(), WAIT)).decode()
         async with AsyncClient(
-            base_url=f"{HERE}:{port}", headers=bearer(secrets["ana"]), timeout=WAIT
+            base_url=f"{HERE}:{port}", headers=bearer(token), timeout=WAIT
         ) as http:
             await until(lambda: lives(http), every=0.1)
             healthy = await here.ran({**SERVICES["api"], "command": api_check()})
@@ -328,6 +321,14 @@ async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> N
     assert (200, "ana") == (answered.status_code, answered.json()["resolution"]["resolved_by"])
     assert RunStatus.completed is output.status
     assert (0, True) == (codes[0], codes[1] in (0, -15))
+
+
+def one_token(file: Path) -> str:
+    """Write a file of tokens that has one, and return it."""
+    roles = ["operator", "reviewer"]
+    secrets, (kept,) = tokens(ana=roles)
+    file.write_text(f'[[tokens]]\nuser = "ana"\nroles = {roles}\nsha256 = "{kept.sha256}"\n')
+    return secrets["ana"]
 
 
 def api_check() -> list[str]:
