@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from tests.shell import Said, Shell, typed
 from tests.stage import cli, new_queue, paused, serving, until
 
 DEADLINE = timedelta(days=90)
+ODD = "it's"
+"""A task queue that nobody works on."""
 
 
 @workflow.defn(name="cli_unserved")
@@ -108,14 +111,14 @@ async def connected(target: str, namespace: str) -> Client | None:
         return None
 
 
-async def until_told(examine: Callable[[], Awaitable[Said]], name: str, found: str) -> Said:
-    """Return what the doctor says once one of its checks has found something."""
+async def until_told(examine: Callable[[], Awaitable[Said]], name: str, verdict: str) -> Said:
+    """Return what the doctor says once one of its checks goes so."""
 
-    async def told() -> Said | None:
+    async def so() -> Said | None:
         said = await examine()
-        return said if found in verdicts(said)[name][1] else None
+        return said if name in verdicts(said) and verdict == verdicts(said)[name][0] else None
 
-    return await until(told)
+    return await until(so)
 
 
 async def test_all_is_well_and_then_not(env: WorkflowEnvironment) -> None:
@@ -126,18 +129,22 @@ async def test_all_is_well_and_then_not(env: WorkflowEnvironment) -> None:
     async with examined(
         env, namespace, queue, gated(hitl_timeout=DEADLINE), workflows=[Unserved]
     ) as (hitl, examine):
-        idle = await examine()
+        idle = await until_told(examine, f"workers of {queue!r}", "ok")
+        nobody = await Shell(env)("doctor", "-n", namespace, "-t", ODD, "--json")
         waits = await hitl.start("cli_examined")
         await paused(hitl, waits)
         unserved = await hitl.start("cli_unserved")
-        busy = await until_told(examine, "retention", "deadline is in")
+        busy = await until_told(examine, "retention", "warning")
     async with examined(env, namespace, queue, without_the_rest()) as (hitl, examine):
         await hitl.resolve(waits, Confirm(requirement_id="go_on"))
-        lacking = await until_told(examine, "blocked runs", "cli_examined.then")
+        lacking = await until_told(examine, "blocked runs", "wrong")
         shown = await Shell(env)("show", unserved, "-n", namespace)
         for each in (waits, unserved):
             await hitl.handle(each).terminate()
 
+    none = "0 for workflows, 0 for steps; runs there: 0"
+    start = f"temporal-hitl worker my_package.pipelines --task-queue {shlex.quote(ODD)}"
+    assert ("warning", none, start) == verdicts(nobody)[f"workers of {ODD!r}"]
     assert (0, {"ok"}) == (idle.code, {each[0] for each in verdicts(idle).values()})
     assert 0 == busy.code
     verdict, found, todo = verdicts(busy)["retention"]
@@ -149,5 +156,5 @@ async def test_all_is_well_and_then_not(env: WorkflowEnvironment) -> None:
     assert "--retired cli_unserved" in todo
     assert Exit.unreachable == shown.code
     assert f"no worker answers for run {unserved!r}" in shown.err
-    verdict, found, _ = verdicts(lacking)["blocked runs"]
-    assert ("wrong", f"(as {waits})") == (verdict, found[-len(waits) - 5 :])
+    found = f"1 wait for a worker that has cli_examined.then (as {waits})"
+    assert found == verdicts(lacking)["blocked runs"][1]

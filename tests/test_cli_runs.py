@@ -248,6 +248,7 @@ async def test_what_was_typed_wrongly() -> None:
         assert (Exit.usage, "") == (said.code, said.out), words
         assert "Usage:" in said.err, words
     assert "Exit codes: 0 done" in (await typed("--help")).out
+    assert (await typed("--version")).out.startswith("temporal-hitl 0.")
 
 
 async def test_errors_for_programs(env: WorkflowEnvironment) -> None:

@@ -103,7 +103,8 @@ async def serving(
     """Run a command that serves, and yield its process and what it says when it is ready."""
     kept = {name: os.environ[name] for name in os.environ if name not in bare_environment()}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "temporal_hitl.cli", *words, "--json"),
+        # Without the current folder on the path, as where the command is installed.
+        *(sys.executable, "-P", "-W", "error", "-m", "temporal_hitl.cli", *words, "--json"),
         cwd=project,
         env={**kept, "PYTHONPATH": str(ROOT), "TEMPORAL_CONFIG_FILE": "/nowhere", **variables},
         stdin=asyncio.subprocess.DEVNULL,

@@ -72,7 +72,7 @@ class Said:
 def _login() -> str | None:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # A container's user may have no name.
+    except (ImportError, KeyError, OSError):  # A container's user may have no name.
         return None
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +19,18 @@ from temporal_hitl.cli._exits import TRACEBACK, Exit, Trouble, trouble, unexpect
 from temporal_hitl.cli._terminal import Terminal, plain
 from temporal_hitl.client import TASK_QUEUE, HitlClient
 
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"temporal-hitl {metadata.version('temporal-hitl')}")
+        raise typer.Exit
+
+
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Write the version.", is_eager=True, callback=_tell_version),
+]
 TaskQueue = Annotated[
     str, typer.Option("--task-queue", "-t", help="The task queue of the workers.")
 ]
@@ -46,10 +58,10 @@ Command = Callable[..., Awaitable[Exit | None]]
 def shared(app: typer.Typer, help: str) -> None:
     """Let the options of the connection stand before the command's name, too."""
 
-    def options(ctx: typer.Context, **given: Any) -> None:
+    def options(ctx: typer.Context, version: bool, **given: Any) -> None:
         ctx.obj = Session(Terminal(given.pop("json")), Connection(**given))
 
-    _declare(options, [*_fields(Connection), _JSON])
+    _declare(options, [*_fields(Connection), _JSON, _option("version", Version)])
     app.callback(help=help)(options)
 
 
@@ -122,4 +134,9 @@ def _taken(group: Any, given: dict[str, Any]) -> Any:
     return group(**{each.name: given.pop(each.name) for each in _fields(group)})
 
 
-_JSON = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
+def _option(name: str, annotation: Any) -> inspect.Parameter:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, keyword, default=False, annotation=annotation)
+
+
+_JSON = _option("json", Json)

@@ -23,6 +23,7 @@ from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError
 
 from temporal_hitl.cli._exits import Usage
+from temporal_hitl.cli._modules import look_here
 from temporal_hitl.errors import ServerError
 from temporal_hitl.local import DEFAULT_DB_FILE, found
 
@@ -182,6 +183,7 @@ class Connection:
         if not given:
             return None
         module, _, name = given.partition(":")
+        look_here()
         try:
             converter = getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:

@@ -5,6 +5,7 @@ missing.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -135,7 +136,8 @@ async def _attributes(hitl: HitlClient) -> Check:
 
 
 async def _workers(hitl: HitlClient, queues: Iterable[str], running: list[RunRow]) -> list[Check]:
-    return [await _queue(hitl, each, running) for each in dict.fromkeys(queues)]
+    checks = (_queue(hitl, each, running) for each in dict.fromkeys(queues))
+    return list(await asyncio.gather(*checks))
 
 
 async def _queue(hitl: HitlClient, queue: str, running: list[RunRow]) -> Check:
@@ -149,7 +151,7 @@ async def _queue(hitl: HitlClient, queue: str, running: list[RunRow]) -> Check:
     found = f"{workflows} for workflows, {activities} for steps; runs there: {waiting}"
     if workflows and activities:
         return Check(name, Verdict.ok, found)
-    todo = f"temporal-hitl worker my_package.pipelines --task-queue {queue}"
+    todo = f"temporal-hitl worker my_package.pipelines --task-queue {shlex.quote(queue)}"
     return Check(name, Verdict.wrong if waiting else Verdict.warning, found, todo)
 
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
+from temporalio.client import WorkflowExecutionStatus
+
 from temporal_hitl.cli._exits import Missing
 from temporal_hitl.client import HitlClient, OpenRequirement
 from temporal_hitl.errors import NoWorker
@@ -106,8 +108,8 @@ async def one(hitl: HitlClient, run_id: str, requirement_id: str, again: Again) 
     try:
         asked = (await hitl.requirements(run_id)).open
     except NoWorker:
-        # A run that has ended may be told of without a worker.
-        if not (await hitl.get(run_id)).has_ended:
+        # What has ended needs no worker to be told.
+        if (await hitl.handle(run_id).describe()).status is WorkflowExecutionStatus.RUNNING:
             raise
         asked = []
     found = next((each for each in asked if each.id == requirement_id), None)

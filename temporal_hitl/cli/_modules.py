@@ -50,8 +50,7 @@ def contents_of(names: Iterable[str]) -> Contents:
     Raises:
         Usage: a module that is not there, cannot be imported, or defines nothing to serve.
     """
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    look_here()
     found = Contents()
     for name in names:
         before = len(found.names)
@@ -63,6 +62,12 @@ def contents_of(names: Iterable[str]) -> Contents:
                 f" level{_below(module)}"
             )
     return found
+
+
+def look_here() -> None:
+    """Let modules be imported from the current folder, as `python -m` does."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def _imported(name: str) -> ModuleType:

@@ -65,6 +65,7 @@ async def worker(
         where = f"task queue {task_queue!r}, {told['address']}, namespace {told['namespace']!r}"
         at.terminal.tell(told, f"serves {named} ({where})")
         await stopped.wait()
+        at.terminal.aside(f"stops; steps that run have {grace:g} s (once more ends it at once)")
 
 
 def _worker(
@@ -95,13 +96,10 @@ async def _until_stopped() -> AsyncGenerator[asyncio.Event]:
             os._exit(Exit.interrupted)
         stopped.set()
 
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stop)
-    try:
-        yield stopped
-    finally:
+    with contextlib.suppress(NotImplementedError):  # Not on Windows, where Ctrl-C cancels.
         for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
+            loop.add_signal_handler(each, stop)
+    yield stopped
 
 
 @contextlib.asynccontextmanager
