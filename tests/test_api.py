@@ -85,8 +85,8 @@ async def ran(module: str, *arguments: str) -> tuple[int, str, str]:
 
 async def test_tokens_are_made(tmp_path: Path) -> None:
     """What is printed for the file of tokens holds no token, and unknown roles are refused."""
-    code, kept, shown = await ran("api.tokens", 'O"Neil', "viewer")
-    wrong = await ran("api.tokens", "ana", "king")
+    made = ran("api.tokens", 'O"Neil', "viewer")
+    (code, kept, shown), wrong = await asyncio.gather(made, ran("api.tokens", "ana", "king"))
     (table,) = tomllib.loads(kept)["tokens"]
 
     assert (0, 'O"Neil', ["viewer"]) == (code, table["user"], table["roles"])
@@ -139,18 +139,23 @@ async def test_without_temporal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_as_processes(env: WorkflowEnvironment, configured: str) -> None:
-    """Both commands serve, tell the document, end at SIGTERM with a stream open, and leave nothing
-    on the way.
-    """
-    for command in (["uvicorn", "api.main:app", "--timeout-graceful-shutdown", "1"], ["api"]):
-        async with process(*command) as (http, serves):
-            document = (await http.get("/openapi.json")).json()
-            async with http.stream("GET", "/requirements/events") as stream:
-                await asyncio.wait_for(anext(stream.aiter_lines()), WAIT)
-                serves.terminate()
-                await asyncio.wait_for(serves.wait(), WAIT)
-        assert "/requirements" in document["paths"]
-        assert serves.returncode in (0, -15), command
+    """Both commands serve, and end at SIGTERM though a stream is open."""
+    await asyncio.gather(
+        ends_in_order("uvicorn", "api.main:app", "--timeout-graceful-shutdown", "1"),
+        ends_in_order("api"),
+    )
+
+
+async def ends_in_order(*command: str) -> None:
+    """Assert that a command serves, and ends when it is told to."""
+    async with process(*command) as (http, serves):
+        document = (await http.get("/openapi.json")).json()
+        async with http.stream("GET", "/requirements/events") as stream:
+            await asyncio.wait_for(anext(stream.aiter_lines()), WAIT)
+            serves.terminate()
+            await asyncio.wait_for(serves.wait(), WAIT)
+    assert "/requirements" in document["paths"]
+    assert serves.returncode in (0, -15), command
 
 
 @asynccontextmanager

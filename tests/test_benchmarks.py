@@ -32,6 +32,10 @@ UNITS = {
     "paused_run_kb": "kilobytes",
     "list_100_ms": "milliseconds",
     "stream_lag_ms": "milliseconds",
+    "inbox_p99_ms_1000": "milliseconds",
+    "inbox_p99_ms_10000": "milliseconds",
+    "http_resolve_extra_ms": "milliseconds",
+    "pause_to_browser_ms": "milliseconds",
     "throughput_ratio": "ratio",
     "import_seconds": "seconds",
 }
@@ -77,6 +81,8 @@ def test_every_figure() -> None:
     assert (10, 10) == (told["paused_run_kb"]["runs"], told["list_100_ms"]["rows"])
     # One run of 20 steps with one subscriber.
     assert 20 == told["stream_lag_ms"]["events"]
+    assert (10, 10) == tuple(told[f"inbox_p99_ms_{size}"]["open"] for size in (1000, 10000))
+    assert 2 == told["pause_to_browser_ms"]["rounds"]
     assert {"pipeline", "by_hand", "by_hand_unsandboxed"} == set(throughput)
     # Three activities of three events, and the workflow tasks around them.
     assert all(each["events"] >= 23 for each in throughput.values())

@@ -133,6 +133,8 @@ async def test_none_is_for_this_machine(env: WorkflowEnvironment) -> None:
         ("::ffff:127.0.0.1", "http://localhost", {}, 200),
         ("127.0.0.1", "http://localhost:1", {"Origin": "http://localhost:1"}, 200),
         ("10.0.0.7", HERE, {}, 403),
+        ("127.0.0.1", HERE, {"X-Forwarded-For": "127.0.0.1"}, 403),
+        ("127.0.0.1", HERE, {"Forwarded": "for=10.0.0.7"}, 403),
         ("::ffff:10.0.0.7", HERE, {}, 403),
         ("nonsense", HERE, {}, 403),
         ("127.0.0.1", "http://10.0.0.1", {}, 403),

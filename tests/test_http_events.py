@@ -32,6 +32,13 @@ def asking(name: str) -> Workflow:
     return Workflow(name, [Step("ask", work, requires_confirmation=True)])
 
 
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the list renewed so often that a test need not wait for it."""
+    monkeypatch.setattr(_snapshot, "EVERY", 0.1)
+    monkeypatch.setattr(_snapshot, "CALL", 0.0)
+
+
 @asynccontextmanager
 async def stream(
     http: AsyncClient, path: str = "/requirements/events", after: str | None = None, **wanted: Any
@@ -51,7 +58,7 @@ async def next_of(told: AsyncIterator[Event]) -> Event:
     return await asyncio.wait_for(anext(told), WAIT)
 
 
-async def test_what_opens_and_closes(env: WorkflowEnvironment) -> None:
+async def test_what_opens_and_closes(env: WorkflowEnvironment, brisk: None) -> None:
     """A stream tells what opens and closes, and only of what was asked for; one that comes back
     with the last id that it saw misses nothing and sees nothing twice.
     """
@@ -83,7 +90,7 @@ async def test_what_opens_and_closes(env: WorkflowEnvironment) -> None:
     assert 3 == len({ready.id, opened.id, closed.id})
 
 
-async def test_the_list_and_the_stream_meet(env: WorkflowEnvironment) -> None:
+async def test_the_list_and_the_stream_meet(env: WorkflowEnvironment, brisk: None) -> None:
     """The list names the version from which a stream goes on, so that nothing falls between; a
     version that is not known is told to be lost.
     """

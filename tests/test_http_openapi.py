@@ -52,7 +52,7 @@ every = Workflow(
 )
 
 
-@pytest.mark.parametrize("examples", [4, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [2, pytest.param(200, marks=pytest.mark.slow)])
 async def test_the_document_is_what_is_done(env: WorkflowEnvironment, examples: int) -> None:
     """Every answer, to what the document allows and to what it does not, is one that it names, of
     the shape that it says, and none is a 500.

@@ -23,7 +23,7 @@ from temporal_hitl import (
     Workflow,
     _answering,
 )
-from temporal_hitl.http import BearerTokens
+from temporal_hitl.http import BearerTokens, _snapshot
 from tests.stage import ended, paused, replays, serving, until
 from tests.web import bearer, tokens, web
 
@@ -57,6 +57,13 @@ late = Workflow(
     "late", [Step("ask", work, human_review=HumanReview(requires_confirmation=True, timeout=DAY))]
 )
 below = Workflow("below", [Step("deep", workflow=ask)])
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the list renewed so often that a test need not wait for it."""
+    monkeypatch.setattr(_snapshot, "EVERY", 0.1)
+    monkeypatch.setattr(_snapshot, "CALL", 0.0)
 
 
 async def rows(http: AsyncClient, count: int, **filters: Any) -> list[dict[str, Any]]:

@@ -91,12 +91,15 @@ class Authenticator(Protocol):
         ...
 
 
+_OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+
+
 class LoopbackOnly:
     """Asks nobody for a name, and so serves this machine alone; everybody on it may do everything.
 
-    Whether a request comes from this machine is seen by both ends of its connection, by the name
-    that it calls the server (a page of another site may have its own name point here), and by the
-    site that a browser says it comes from.
+    Whether a request comes from this machine is seen by both ends of its connection, by what a
+    proxy adds, by the name that it calls the server (a page of another site may have its own name
+    point here), and by the site that a browser says it comes from.
     """
 
     scheme: Scheme | None = None
@@ -111,6 +114,11 @@ class LoopbackOnly:
                     f"without authentication only this machine is served; the call {end} {address}."
                     " Configure an authenticator (static bearer tokens, or one of yours)"
                 )
+        if proxied := [name for name in _OF_PROXIES if name in request.headers]:
+            raise NotAllowed(
+                f"without authentication only this machine is served, and {proxied[0]} says that"
+                " the call came through a proxy"
+            )
         host = request.headers.get("host", "")
         if not is_loopback(_hostname(host)):
             raise NotAllowed(

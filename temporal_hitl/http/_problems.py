@@ -45,8 +45,8 @@ LATER = 5
 """Seconds after which a caller may try again, where Temporal or a worker is not there."""
 BUSY = 1
 """The same, where Temporal says that it is called too often."""
-BODY = 4_000_000
-"""Bytes that a request may have: what Temporal takes in one message."""
+BODY = 2_000_000
+"""Bytes that a request may have: what Temporal takes as one value."""
 
 _NO_SERVER = "Failed client connect"
 """How the SDK begins to say that a client which connects on first use could not."""
@@ -257,12 +257,14 @@ class ProblemRoute(APIRoute):
 
         async def mapped(request: Request) -> Response:
             try:
-                return await handle(_Strict(request.scope, request.receive))
+                response = await handle(_Strict(request.scope, request.receive))
             except Exception as error:
                 problem = told(error)
                 if problem is None:
                     raise
-                return problem.problem.response(problem.headers)
+                response = problem.problem.response(problem.headers)
+            response.headers.setdefault("Cache-Control", "no-store")
+            return response
 
         return mapped
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -83,7 +84,7 @@ async def start_run(
         run_id = how["run_id"]
         await _check_same(here, run_id, how["memo"])
         response.status_code = 200
-    response.headers["Location"] = str(request.url_for("get_run", run_id=run_id))
+    response.headers["Location"] = f"{request.url.path}/{quote(run_id, safe='')}"
     return Started(run_id=run_id)
 
 

@@ -7,6 +7,7 @@ Knows nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from bisect import bisect_right
@@ -33,6 +34,8 @@ HIDDEN = 60.0
 """Seconds for which what was answered here is left out, though visibility may still list it."""
 CHANGES = 5_000
 """How many changes are kept for streams that come back."""
+
+_log = logging.getLogger(__name__)
 
 Key: TypeAlias = tuple[str, str, datetime]
 SortKey: TypeAlias = tuple[str | bool, ...]
@@ -73,7 +76,7 @@ class Order:
 
 @dataclass
 class View:
-    """What was open at one moment; never changed, only replaced."""
+    """What was open at one moment; its rows never change, it is replaced."""
 
     rows: dict[Key, OpenRequirement]
     version: str
@@ -117,6 +120,7 @@ class Snapshot:
         self._view: View | None = None
         self._renewed = 0.0
         self._failed = False
+        self._kept = False
         self._hidden: dict[tuple[str, str], tuple[float, datetime]] = {}
         self._changes: deque[Change] = deque(maxlen=CHANGES)
         self._number = 0
@@ -133,10 +137,10 @@ class Snapshot:
 
         Raises what the look at visibility raised, where that failed.
         """
-        kept = self._task is not None and not self._failed
         self._looked = time.monotonic()
         self._keep_looking()
-        if kept and self._view is not None and self._looked - self._renewed < OLDEST:
+        is_new = self._kept and self._looked - self._renewed < OLDEST
+        if is_new and self._view is not None:
             return self._view
         if self._outcome is None:
             self._outcome = asyncio.get_running_loop().create_future()
@@ -168,7 +172,8 @@ class Snapshot:
 
     def _number_of(self, version: str) -> int:
         epoch, _, number = version.partition("-")
-        if epoch != self._epoch or not (number.isdecimal() and int(number) <= self._number):
+        known = epoch == self._epoch and number.isdecimal() and len(number) < 20
+        if not known or int(number) > self._number:
             raise Lost
         return int(number)
 
@@ -176,14 +181,18 @@ class Snapshot:
         missed = self._number - number
         if missed > len(self._changes):
             raise Lost
-        return list(self._changes)[len(self._changes) - missed :]
+        return [self._changes[at] for at in range(-missed, 0)]
 
     def resolved(self, run_id: str, record: ResolutionRecord) -> None:
         """Leave out at once what was decided, whatever visibility still says of it."""
-        until = time.monotonic() + HIDDEN
-        self._hidden[run_id, record.requirement_id] = (until, record.resolved_at)
-        if self._view is not None:
-            self._show(self._without_hidden(self._view.rows))
+        key = (run_id, record.requirement_id)
+        self._hidden.pop(key, None)
+        self._hidden[key] = (time.monotonic() + HIDDEN, record.resolved_at)
+        self._forget_hidden()
+        rows = {} if self._view is None else self._view.rows
+        if gone := [each for each in rows if each[:2] == key and self._is_hidden(rows[each])]:
+            left = {each: row for each, row in rows.items() if each not in gone}
+            self._replace(left, [], [rows[each] for each in gone])
 
     # Renew
 
@@ -205,16 +214,18 @@ class Snapshot:
                 spent = time.monotonic() - began
                 await asyncio.sleep(max(EVERY - spent, calls * CALL - spent, spent))
         finally:
-            self._task = None
+            self._task, self._kept = None, False
 
     async def _renew(self) -> int:
         try:
             rows, calls = await self._rows.read()
         except Exception as error:
-            self._failed = True
+            if not self._failed:
+                _log.warning("what waits for people cannot be listed: %s", error)
+            self._failed, self._kept = True, False
             self._settle(error)
             return 1
-        self._failed, self._renewed = False, time.monotonic()
+        self._failed, self._kept, self._renewed = False, True, time.monotonic()
         view = self._show(self._without_hidden({key_of(row): row for row in rows}))
         self._settle(view)
         return calls
@@ -230,11 +241,18 @@ class Snapshot:
             outcome.set_result(how)
 
     def _without_hidden(self, rows: dict[Key, OpenRequirement]) -> dict[Key, OpenRequirement]:
-        now = time.monotonic()
-        self._hidden = {key: each for key, each in self._hidden.items() if each[0] > now}
+        self._forget_hidden()
         if not self._hidden:
             return rows
         return {key: row for key, row in rows.items() if not self._is_hidden(row)}
+
+    def _forget_hidden(self) -> None:
+        now = time.monotonic()
+        while self._hidden:
+            oldest = next(iter(self._hidden))
+            if self._hidden[oldest][0] > now:
+                return
+            del self._hidden[oldest]
 
     def _is_hidden(self, row: OpenRequirement) -> bool:
         # What is asked again, after a reset, was opened later.
@@ -242,17 +260,25 @@ class Snapshot:
         return hidden is not None and row.created_at <= hidden[1]
 
     def _show(self, rows: dict[Key, OpenRequirement]) -> View:
-        before, first = ({}, True) if self._view is None else (self._view.rows, False)
-        # Of two dicts the keys that one lacks, in the order of the other.
+        if self._view is None:
+            return self._replace(rows, [], [])
+        before = self._view.rows
         opened = [row for key, row in rows.items() if key not in before]
         closed = [row for key, row in before.items() if key not in rows]
-        if not first and not opened and not closed:
-            assert self._view is not None, "it is not the first"
-            self._view.taken_at = datetime.now(UTC)
-            return self._view
+        if opened or closed:
+            return self._replace(rows, opened, closed)
+        self._view.taken_at = datetime.now(UTC)
+        return self._view
+
+    def _replace(
+        self,
+        rows: dict[Key, OpenRequirement],
+        opened: Sequence[OpenRequirement],
+        closed: Sequence[OpenRequirement],
+    ) -> View:
         for row in closed:
             self._tell("closed", row)
-        for row in opened if not first else ():
+        for row in opened:
             self._tell("opened", row)
         self._view = View(rows, self.version, datetime.now(UTC))
         return self._view

@@ -22,6 +22,10 @@ FIGURES = (
     "paused_run_kb",
     "list_100_ms",
     "stream_lag_ms",
+    "inbox_p99_ms_1000",
+    "inbox_p99_ms_10000",
+    "http_resolve_extra_ms",
+    "pause_to_browser_ms",
     "throughput_ratio",
     "import_seconds",
 )
