@@ -31,7 +31,9 @@ def application(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        client = await HitlClient.connect(task_queue=chosen.task_queue, lazy=True)
+        client = await HitlClient.connect(
+            task_queue=chosen.task_queue, lazy=True, data_converter=chosen.data_converter
+        )
         clients.append(client)
         app.include_router(hitl_router(client, PIPELINES, authenticator=authenticator))
         yield

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ImportString, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter
 
 from temporal_hitl.client import TASK_QUEUE
 from temporal_hitl.http import Authenticator, BearerTokens, LoopbackOnly, is_loopback
@@ -17,7 +19,9 @@ __all__ = ["Settings"]
 class Settings(BaseSettings):
     """How this service is run."""
 
-    model_config = SettingsConfigDict(env_prefix="HITL_API_", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HITL_API_", populate_by_name=True, use_attribute_docstrings=True
+    )
 
     host: str = "127.0.0.1"
     """The address to listen at."""
@@ -31,6 +35,23 @@ class Settings(BaseSettings):
     graceful_shutdown: int = Field(default=5, ge=0)
     """Seconds that open calls are given when the service stops; event streams never end by
     themselves."""
+    data_converter: ImportString[Any] = Field(
+        default=pydantic_data_converter, validation_alias="TEMPORAL_HITL_DATA_CONVERTER"
+    )
+    """MODULE:NAME of the `DataConverter` that the workers have, where payloads are encrypted or
+    stored elsewhere; the command line reads the same variable."""
+
+    @field_validator("data_converter", mode="before")
+    @classmethod
+    def _where_one_is_set(cls, given: Any) -> Any:
+        return given or pydantic_data_converter
+
+    @field_validator("data_converter")
+    @classmethod
+    def _converts(cls, given: Any) -> Any:
+        if not isinstance(given, DataConverter):
+            raise ValueError("it is no temporalio.converter.DataConverter")
+        return given
 
     @model_validator(mode="after")
     def _not_for_everybody(self) -> Self:

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from httpx2 import AsyncClient, ConnectError
 from pydantic import ValidationError
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from api.main import PIPELINES, application
 from api.settings import Settings
 from tests.processes import ROOT
 from tests.stage import WAIT, ended, paused, replays, serving, until
-from tests.web import HERE, bearer, listening
+from tests.web import HERE, bearer, free_port, listening
 from workflows.article_refinement import article_refinement
 
 
@@ -110,6 +111,19 @@ def test_not_for_everybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         assert host == Settings().host
 
 
+def test_the_data_converter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers' data converter is named by a variable; an empty one names none, and what is not
+    there, or is no converter, is refused.
+    """
+    for named in ("", "temporalio.contrib.pydantic:pydantic_data_converter"):
+        monkeypatch.setenv("TEMPORAL_HITL_DATA_CONVERTER", named)
+        assert pydantic_data_converter is Settings().data_converter
+    for named in ("nowhere:CONVERTER", "os:sep"):
+        monkeypatch.setenv("TEMPORAL_HITL_DATA_CONVERTER", named)
+        with pytest.raises(ValidationError, match="TEMPORAL_HITL_DATA_CONVERTER"):
+            Settings()
+
+
 async def test_without_temporal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service starts without Temporal: it lives, is not ready, and says 503 to all that needs
     Temporal.
@@ -172,12 +186,3 @@ async def process(*command: str) -> AsyncIterator[tuple[AsyncClient, asyncio.sub
         if serves.returncode is None:
             serves.kill()
             await serves.wait()
-
-
-async def free_port() -> int:
-    """Return a port that nobody listens at."""
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port

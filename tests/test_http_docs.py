@@ -55,6 +55,9 @@ def test_every_call_and_setting_is_told(env: WorkflowEnvironment) -> None:
         for path, methods in app.openapi()["paths"].items()
         for method in methods
     }
-    settings = {f"`HITL_API_{name.upper()}`" for name in Settings.model_fields}
+    settings = {
+        f"`{field.validation_alias or f'HITL_API_{name.upper()}'}`"
+        for name, field in Settings.model_fields.items()
+    }
 
     assert [] == [each for each in sorted(calls | settings) if each not in TEXT]

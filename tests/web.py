@@ -68,6 +68,15 @@ async def listening(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     await asyncio.wait_for(serving, WAIT)
 
 
+async def free_port() -> int:
+    """Return a port that nobody listens at."""
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return port
+
+
 def tokens(**roles: Iterable[Role | str]) -> tuple[dict[str, str], list[Token]]:
     """Return a new token for each user, and what is kept of them."""
     made = {user: new_token(user, of) for user, of in roles.items()}

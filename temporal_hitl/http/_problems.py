@@ -50,6 +50,12 @@ BODY = 2_000_000
 
 _NO_SERVER = "Failed client connect"
 """How the SDK begins to say that a client which connects on first use could not."""
+_UNREADABLE = "payload encoding"
+"""What the SDK says of a payload that no converter here can read."""
+_CANNOT_READ = (
+    "what this run says cannot be read here, though an answer may have counted: this service needs"
+    " the data converter that the workers have"
+)
 _BUSY = {RPCStatusCode.RESOURCE_EXHAUSTED}
 _FAULT = {RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE}
 _NAMED = re.compile(r"([\w.\[\]~-]+): (.+)", re.DOTALL)
@@ -159,6 +165,8 @@ def _of_run(error: Exception) -> Refused | None:
             return _later("Temporal did not answer in time")
         case RuntimeError() if str(error).startswith(_NO_SERVER):
             return _later(str(error))
+        case KeyError() if _UNREADABLE in str(error):
+            return refused(503, _CANNOT_READ, kind="Unreadable")
         case _:
             return None
 

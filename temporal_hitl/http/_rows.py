@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,8 @@ from temporal_hitl._wire import read
 from temporal_hitl.client import PENDING_RUNS, HitlClient, OpenRequirement
 from temporal_hitl.requirements import AnyRequirement
 from temporal_hitl.workflow import MEMO_KEY
+
+_log = logging.getLogger(__name__)
 
 PAGE = 1_000
 """Runs that one List call returns; the most that a server returns unless it is configured."""
