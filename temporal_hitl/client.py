@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,7 +40,6 @@ from temporal_hitl._listing import (
     RunPage,
     RunRow,
     list_runs,
-    memo_of,
     page_of_runs,
     row_of,
 )
@@ -249,15 +248,23 @@ class HitlClient:
         run.
 
         `query` narrows the runs in Temporal's filter language. Visibility lags a little behind the
-        runs.
+        runs. A run whose memo cannot be read hides no other: what its data converter raised is
+        raised at the end.
         """
         narrowed = PENDING_RUNS if query is None else f"{PENDING_RUNS} AND ({query})"
+        unreadable: Exception | None = None
         async for run in self.client.list_workflows(narrowed, page_size=100):
-            for row in await self._rows(run):
+            try:
+                memo = await run.memo()
+            except Exception as error:  # A converter of the user's may raise anything.
+                unreadable = unreadable or error
+                continue
+            for row in await self._rows(run, memo):
                 yield row
+        if unreadable is not None:
+            raise unreadable
 
-    async def _rows(self, run: WorkflowExecution) -> list[OpenRequirement]:
-        told = await memo_of(run) or {}
+    async def _rows(self, run: WorkflowExecution, told: Mapping[str, Any]) -> list[OpenRequirement]:
         memo: dict[str, Any] = told.get(MEMO_KEY) or {"count": 0, "rows": []}
         rows: list[Any] = memo["rows"]
         if memo["count"] > len(rows):  # A memo holds so many rows and no more.

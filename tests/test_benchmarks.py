@@ -49,11 +49,23 @@ def bench(*args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_some_figures() -> None:
+    """`make bench NAME ...` tells those figures, in one line of JSON each, in order."""
+    names = ["events_per_pause", "stream_lag_ms"]
+    ran = bench(*names, "--rounds", "1", "--size", "10")
+
+    assert ran.returncode == 0, ran.stderr
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert names == [each["figure"] for each in lines]
+    assert all({"figure", "value", "unit", "detail"} == set(each) for each in lines)
+
+
 def test_the_figures_are_these() -> None:
     """`make bench` measures every figure that there is, each once."""
     assert tuple(UNITS) == FIGURES
 
 
+@pytest.mark.slow
 def test_every_figure() -> None:
     """`make bench` tells each figure that it is asked for in one line of JSON, in order and nothing
     else, and each is measured of what it names.
