@@ -2,7 +2,8 @@
 #   make demo    run the main pipeline to its end, answering at the terminal
 #                (another one: make demo PIPELINE=article_refinement, or refund; of a file or
 #                order of yours: INPUT=...)
-#   make test    every test but the wide ones (`make test-all` has those too, with coverage)
+#   make test    every test but the wide ones and those in a browser (`make test-all` has these
+#                too, with coverage; it needs Chromium: apt-get install chromium)
 
 VENV := .venv
 BIN := $(VENV)/bin
