@@ -2,11 +2,13 @@
 #   make demo    run the main pipeline to its end, answering at the terminal
 #                (another one: make demo PIPELINE=article_refinement, or refund; of a file or
 #                order of yours: INPUT=...)
-#   make test    every test but the wide ones (`make test-all` has those too, with coverage)
+#   make test    every test but the wide ones and those in a browser (`make test-all` has these
+#                too, with coverage; it installs Chromium by apt-get if need be)
 
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 2
+# More than processors: a test waits for a server half of its time.
+JOBS ?= 3
 PIPELINE ?= data_release
 INPUT ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -15,7 +17,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	&& { echo $$python; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format dev bench clean
+.PHONY: help demo test test-all browser check format dev bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,8 +32,12 @@ demo: $(VENV)/.local
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.dev browser
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m '' $(ARGS) --cov
+
+browser:
+	@command -v chromium >/dev/null || { echo 'Installing Chromium (once) ...' >&2; \
+		apt-get update -qq && apt-get install -y -qq chromium; }
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

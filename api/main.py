@@ -1,7 +1,7 @@
 """The reference deployment's HTTP service: `uvicorn api.main:app`, or `python -m api`.
 
 Mounts the plugin's router for the deployment's pipelines. All that it does can be done in an
-application of one's own with `app.include_router(hitl_router(client, workflows))`.
+application of one's own with `app.include_router(hitl_router(client, workflows, inbox=Inbox()))`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import RedirectResponse
 
 from api.health import health_router
 from api.settings import Settings
@@ -35,13 +36,20 @@ def application(settings: Settings | None = None) -> FastAPI:
             task_queue=chosen.task_queue, lazy=True, data_converter=chosen.data_converter
         )
         clients.append(client)
-        app.include_router(hitl_router(client, PIPELINES, authenticator=authenticator))
+        app.include_router(
+            hitl_router(client, PIPELINES, authenticator=authenticator, inbox=chosen.inbox())
+        )
         yield
 
     app = FastAPI(title="temporal_hitl", lifespan=lifespan)
+    app.add_api_route("/", _to_inbox, include_in_schema=False)
     app.include_router(health_router(lambda: clients[-1] if clients else None))
     tell_problems(app)
     return app
+
+
+def _to_inbox() -> Response:
+    return RedirectResponse("/inbox", 303)
 
 
 app = application()

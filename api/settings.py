@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ImportString, field_validator, model_validator
+from pydantic import Field, ImportString, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 
 from temporal_hitl.client import TASK_QUEUE
-from temporal_hitl.http import Authenticator, BearerTokens, LoopbackOnly, is_loopback
+from temporal_hitl.http import Authenticator, BearerTokens, Inbox, LoopbackOnly, is_loopback
 
 __all__ = ["Settings"]
 
@@ -32,6 +32,11 @@ class Settings(BaseSettings):
     tokens_file: Path | None = None
     """The file of bearer tokens, made with `python -m api.tokens`. Without one only this machine is
     served, and nobody is asked for a name."""
+    session_key: SecretStr | None = Field(default=None, min_length=32)
+    """Signs the inbox's sessions; the same for all processes that serve it. Without one each
+    process has its own, and who has signed in does so again when it is replaced."""
+    web_ui: str | None = None
+    """The address of the Temporal Web UI, for the inbox's links to runs."""
     graceful_shutdown: int = Field(default=5, ge=0)
     """Seconds that open calls are given when the service stops; event streams never end by
     themselves."""
@@ -65,3 +70,8 @@ class Settings(BaseSettings):
     def authenticator(self) -> Authenticator:
         """Return who finds out who calls; raises `DefinitionError` for a file that is none."""
         return LoopbackOnly() if self.tokens_file is None else BearerTokens.read(self.tokens_file)
+
+    def inbox(self) -> Inbox:
+        """Return how the inbox is served."""
+        key = None if self.session_key is None else self.session_key.get_secret_value()
+        return Inbox(key=key, web_ui=self.web_ui)

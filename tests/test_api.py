@@ -57,12 +57,14 @@ async def test_the_service(env: WorkflowEnvironment, configured: str, tmp_path: 
             path = f"/runs/{run}/requirements/{asked.id}/resolution"
             answered = await http.post(path, json={"action": "reject"})
             missing = await http.get("/nothing")
+            page = await http.get("/", follow_redirects=True)
             await client.cancel(run)
             await ended(client, run)
             await replays(client.handle(run), article_refinement)
 
     assert ([200, 200], 401) == (health, nobody.status_code)
     assert [each.name for each in PIPELINES] == names
+    assert (200, "/inbox") == (page.status_code, page.url.path)
     assert (201, 200) == (started.status_code, answered.status_code)
     assert "ana" == answered.json()["resolution"]["resolved_by"]
     assert (404, "application/problem+json") == (

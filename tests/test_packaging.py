@@ -46,10 +46,15 @@ def test_only_our_name_is_installed(wheel: ZipFile) -> None:
 
 
 def test_every_module_is_installed(wheel: ZipFile) -> None:
-    """Every module of the checkout is in the wheel, and nothing that is not source or data."""
+    """Every module of the checkout is in the wheel, with the inbox's templates, style and script,
+    and nothing that is not source or data.
+    """
     modules = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("temporal_hitl/**/*.py")}
     packed = {name for name in wheel.namelist() if name.startswith("temporal_hitl/")}
-    assert modules <= packed
+    pages = ROOT / "temporal_hitl" / "http" / "inbox"
+    beside = [*pages.glob("templates/*"), *pages.glob("static/*")]
+    assert len(beside) > 10
+    assert modules | {path.relative_to(ROOT).as_posix() for path in beside} <= packed
     assert not [name for name in packed if "/." in name or "__pycache__" in name]
 
 

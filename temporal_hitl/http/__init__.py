@@ -17,12 +17,14 @@ from temporal_hitl.http._access import (
 )
 from temporal_hitl.http._problems import FieldProblem, Problem, tell_problems
 from temporal_hitl.http._router import hitl_router
+from temporal_hitl.http.inbox import Inbox
 
 __all__ = [
     "Authenticator",
     "BearerTokens",
     "Caller",
     "FieldProblem",
+    "Inbox",
     "LoopbackOnly",
     "NotAllowed",
     "NotAuthenticated",

@@ -203,12 +203,16 @@ class BearerTokens:
         if kind.lower() != "bearer" or not secret.strip():
             raise NotAuthenticated("send the header `Authorization: Bearer TOKEN`")
         # By digest: how long the look-up takes tells nothing of a token.
-        caller = self._callers.get(_digest(secret.strip()))
+        caller = self.caller_of(_digest(secret.strip()))
         if caller is None:
             raise NotAuthenticated(
                 "this token is not known", challenge='Bearer error="invalid_token"'
             )
         return caller
+
+    def caller_of(self, sha256: str) -> Caller | None:
+        """Return whose token has this digest; None where nobody has it."""
+        return self._callers.get(sha256)
 
 
 def _digest(secret: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated
@@ -15,7 +15,7 @@ from temporal_hitl.http._requirements import RequirementPlace
 from temporal_hitl.http._runs import RunId
 from temporal_hitl.http._seen import Seen
 from temporal_hitl.http._service import Here, Viewer
-from temporal_hitl.http._snapshot import Lost
+from temporal_hitl.http._snapshot import Lost, Snapshot
 from temporal_hitl.stream_events import AnyStreamEvent
 
 router = APIRouter(route_class=ProblemRoute, tags=["events"])
@@ -46,20 +46,29 @@ async def requirement_events(
     Events are `opened` and `closed`, each with the requirement as the list tells it. `ready` comes
     first. `lost` says that changes were missed: look at the list again; the stream goes on.
     """
+    async with aclosing(changes_told(here.snapshot, wanted, begin)) as told_of:
+        async for event in told_of:
+            yield event
+
+
+async def changes_told(
+    snapshot: Snapshot, wanted: RequirementPlace, begin: str
+) -> AsyncGenerator[ServerSentEvent]:
+    """Yield what opens and closes after `begin`, without end."""
     name = "ready"
     while True:
         yield ServerSentEvent(event=name, id=begin, data={})
         try:
-            async with aclosing(here.snapshot.changes(begin)) as changes:
+            async with aclosing(snapshot.changes(begin)) as changes:
                 async for change in changes:
                     if wanted.holds(change.requirement, datetime.now(UTC)):
                         yield ServerSentEvent(
                             event=change.change,
-                            id=here.snapshot.version_of(change),
+                            id=snapshot.version_of(change),
                             raw_data=change.json,
                         )
         except Lost:
-            name, begin = "lost", here.snapshot.version
+            name, begin = "lost", snapshot.version
 
 
 async def _seen(last_event_id: LastEventId = None) -> Seen:

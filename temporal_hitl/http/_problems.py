@@ -222,8 +222,11 @@ def _invalid(error: RequestValidationError) -> Problem:
     return _problem(422, detail, errors=errors)
 
 
-class _Strict(Request):
+class Limited(Request):
+    """A request whose body has its limits, in size and in what counts as JSON."""
+
     async def body(self) -> bytes:
+        """Return the body; raises 413 where it is too large."""
         if not hasattr(self, "_body"):
             parts, size = list[bytes](), 0
             async for part in self.stream():
@@ -235,6 +238,7 @@ class _Strict(Request):
         return self._body
 
     async def json(self) -> Any:
+        """Return the body as JSON; raises 400 where it is none."""
         # Python's own parser takes what no other does, and what cannot be handed on: NaN, halves of
         # characters, nesting without end.
         if not hasattr(self, "_json"):
@@ -257,7 +261,7 @@ class ProblemRoute(APIRoute):
 
         async def mapped(request: Request) -> Response:
             try:
-                response = await handle(_Strict(request.scope, request.receive))
+                response = await handle(Limited(request.scope, request.receive))
             except Exception as error:
                 problem = told(error)
                 if problem is None:

@@ -15,9 +15,9 @@ from temporal_hitl.errors import AlreadyResolved, BadCursor, UnknownRequirement
 from temporal_hitl.http._filters import Name
 from temporal_hitl.http._problems import ProblemRoute, documented, refused
 from temporal_hitl.http._runs import RunId
-from temporal_hitl.http._service import Here, Viewer
+from temporal_hitl.http._service import Here, Service, Viewer
 from temporal_hitl.http._snapshot import Order, SortKey, View
-from temporal_hitl.requirements import AnyRequirement
+from temporal_hitl.requirements import AnyRequirement, ResolutionRecord
 
 router = APIRouter(route_class=ProblemRoute, tags=["requirements"])
 
@@ -124,7 +124,11 @@ async def list_requirements(
     wanted: Annotated[Requirements, Query()], here: Here, _: Viewer
 ) -> RequirementPage:
     """List what waits for a person, over all runs; up to about a second behind them."""
-    view = await here.snapshot.view()
+    return page_of(await here.snapshot.view(), wanted)
+
+
+def page_of(view: View, wanted: Requirements) -> RequirementPage:
+    """Return a page of what a view holds."""
     order = view.deadline if wanted.sort == "deadline" else view.age
     items, more = _page(order, wanted)
     return RequirementPage(
@@ -203,12 +207,22 @@ async def get_requirement(
 
     Of one that is closed, the problem has the record of who or what decided.
     """
+    asked = await look_up(here, run_id, requirement_id)
+    if isinstance(asked, ResolutionRecord):
+        told = f"{requirement_id!r} is resolved already: {asked.told()}"
+        raise refused(410, told, kind=AlreadyResolved.__name__, record=asked)
+    return asked
+
+
+async def look_up(
+    here: Service, run_id: str, requirement_id: str
+) -> AnyRequirement | ResolutionRecord:
+    """Return what is open, or the record of how it was closed; raises `UnknownRequirement`."""
     asked = await here.client.requirements(run_id, resolved=True)
     for requirement in asked.open:
         if requirement.id == requirement_id:
             return requirement
     for record in asked.resolved:
         if record.requirement_id == requirement_id:
-            told = f"{requirement_id!r} is resolved already: {record.told()}"
-            raise refused(410, told, kind=AlreadyResolved.__name__, record=record)
+            return record
     raise UnknownRequirement(f"run {run_id!r} has no requirement {requirement_id!r}")

@@ -7,6 +7,7 @@ calls, and the decision id is made of the caller and the `Idempotency-Key`.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args
 
 from fastapi import APIRouter, Response
@@ -118,7 +119,14 @@ async def resolve(
     """
     key = idempotency_key or uuid.uuid4().hex
     response.headers["Idempotency-Key"] = key
-    whole = _resolution(caller, requirement_id, resolution, key_of(caller, key))
+    return await decide(here, caller, run_id, requirement_id, resolution.model_dump(), key)
+
+
+async def decide(
+    here: Service, caller: Caller, run_id: str, requirement_id: str, said: dict[str, Any], key: str
+) -> ResolutionRecord:
+    """Answer one requirement with a body that `caller` sent under `key`."""
+    whole = _resolution(caller, requirement_id, said, key_of(caller, key))
     try:
         record = await here.client.resolve(run_id, whole)
     except Exception as error:
@@ -135,18 +143,20 @@ async def resolve_many(
 
     With an `Idempotency-Key` all of it may be sent again, and each answer counts once.
     """
-    key = idempotency_key or uuid.uuid4().hex
-    decisions = [
-        (
-            each.run_id,
-            _resolution(
-                caller,
-                each.requirement_id,
-                each.resolution,
-                key_of(caller, key, each.run_id, each.requirement_id),
-            ),
-        )
+    sent = [
+        (each.run_id, each.requirement_id, each.resolution.model_dump())
         for each in many.resolutions
+    ]
+    return await decide_many(here, caller, sent, idempotency_key or uuid.uuid4().hex)
+
+
+async def decide_many(
+    here: Service, caller: Caller, sent: Sequence[tuple[str, str, dict[str, Any]]], key: str
+) -> list[Resolved]:
+    """Answer many: each the run, the requirement, and a body that `caller` sent under `key`."""
+    decisions = [
+        (run_id, _resolution(caller, asked, said, key_of(caller, key, run_id, asked)))
+        for run_id, asked, said in sent
     ]
     answers = await here.client.resolve_many(decisions)
     return [
@@ -155,8 +165,10 @@ async def resolve_many(
     ]
 
 
-def _resolution(caller: Caller, requirement_id: str, body: Any, decision_id: str) -> AnyResolution:
-    claimed = body.resolved_by
+def _resolution(
+    caller: Caller, requirement_id: str, said: dict[str, Any], decision_id: str
+) -> AnyResolution:
+    claimed = said.get("resolved_by")
     if caller.user is not None and claimed not in (None, caller.user):
         told = f"who decides is who calls, {caller.user!r}; leave it out"
         problem = FieldProblem(field="body.resolved_by", detail=told)
@@ -166,7 +178,7 @@ def _resolution(caller: Caller, requirement_id: str, body: Any, decision_id: str
         "decision_id": decision_id,
         "resolved_by": caller.user or claimed,
     }
-    return parse_resolution({**body.model_dump(), **beside})
+    return parse_resolution({**said, **beside})
 
 
 def _resolved(

@@ -12,6 +12,7 @@ from temporal_hitl.http import _events, _pipelines, _requirements, _resolutions,
 from temporal_hitl.http._access import Authenticator, LoopbackOnly
 from temporal_hitl.http._problems import ProblemRoute
 from temporal_hitl.http._service import entrance, service_of
+from temporal_hitl.http.inbox import Inbox, inbox_router
 from temporal_hitl.primitives import Definition
 
 __all__ = ["hitl_router"]
@@ -22,12 +23,14 @@ def hitl_router(
     workflows: Iterable[Definition] = (),
     *,
     authenticator: Authenticator | None = None,
+    inbox: Inbox | None = None,
 ) -> APIRouter:
     """Return the HTTP API over the runs of the client's namespace.
 
     `workflows` are the pipelines that it shows and starts; requirements of every run are listed and
-    answered. Without an `authenticator` only this machine is served. What goes wrong is told as
-    `application/problem+json`, whatever application the router is included in.
+    answered. Without an `authenticator` only this machine is served. With an `inbox`, its pages are
+    at `/inbox`. What goes wrong is told as `application/problem+json`, whatever application the
+    router is included in.
     """
     hitl = client if isinstance(client, HitlClient) else HitlClient(client)
     service = service_of(hitl, workflows, authenticator or LoopbackOnly())
@@ -38,4 +41,9 @@ def hitl_router(
     for each in (_pipelines, _runs, _requirements, _resolutions, _events):
         router.include_router(each.router)
     router.include_router(_runs.last)
-    return router
+    if inbox is None:
+        return router
+    both = APIRouter()
+    both.include_router(inbox_router(service, inbox))
+    both.include_router(router)
+    return both

@@ -11,6 +11,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from temporal_hitl.client import TASK_QUEUE, RunPage, RunRow
+from temporal_hitl.http._access import Caller
 from temporal_hitl.http._filters import Name, RunFilter
 from temporal_hitl.http._problems import FieldProblem, ProblemRoute, documented, refused
 from temporal_hitl.http._service import Here, IdempotencyKey, Operator, Service, Viewer, key_of
@@ -66,14 +67,24 @@ async def start_run(
     idempotency_key: IdempotencyKey = None,
 ) -> Started:
     """Start a run. With an `Idempotency-Key`, the same request sent again returns the same run."""
+    run_id, is_new = await begin(here, caller, start, idempotency_key)
+    if not is_new:
+        response.status_code = 200
+    response.headers["Location"] = f"{request.url.path}/{quote(run_id, safe='')}"
+    return Started(run_id=run_id)
+
+
+async def begin(here: Service, caller: Caller, start: Start, key: str | None) -> tuple[str, bool]:
+    """Start a run, or find the one that the same request has started under `key`; return its id,
+    and whether it is new.
+    """
     definition = _definition(here, start.pipeline)
     options = RunOptions(**start.model_dump(include=set(RunOptions.model_fields)))
     how: dict[str, Any] = {}
-    if idempotency_key is not None:
-        key = key_of(caller, definition.name, idempotency_key)
+    if key is not None:
         how = {
-            "run_id": f"{slug(definition.name)}-{key}",
-            "memo": {REQUEST_KEY: key_of(caller, idempotency_key, start.model_dump_json())},
+            "run_id": f"{slug(definition.name)}-{key_of(caller, definition.name, key)}",
+            "memo": {REQUEST_KEY: key_of(caller, key, start.model_dump_json())},
             "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
         }
     try:
@@ -81,11 +92,9 @@ async def start_run(
             definition, start.input, options=_over(definition, options), **how, **_queue(definition)
         )
     except WorkflowAlreadyStartedError:
-        run_id = how["run_id"]
-        await _check_same(here, run_id, how["memo"])
-        response.status_code = 200
-    response.headers["Location"] = f"{request.url.path}/{quote(run_id, safe='')}"
-    return Started(run_id=run_id)
+        await _check_same(here, how["run_id"], how["memo"])
+        return how["run_id"], False
+    return run_id, True
 
 
 def _definition(here: Service, name: str) -> Definition:

@@ -1,0 +1,269 @@
+"""The inbox in a real browser: headless Chromium, as Debian packages it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page
+from temporalio.testing import WorkflowEnvironment
+
+from temporal_hitl import Confirm, HitlClient, Parallel, Reject, Step, StepInput, Workflow
+from temporal_hitl.http import BearerTokens, Inbox
+from tests.browser import chromium, filled, opened
+from tests.stage import ended, paused, replays, serving, until
+from tests.test_inbox import ANSWERS, HOSTILE, all_open, kinds, path
+from tests.web import application, listening, tokens
+
+pytestmark = pytest.mark.browser
+
+
+def work(step_input: StepInput) -> Any:
+    return step_input.input
+
+
+ask = Workflow(
+    "ask", [Step("ask", work, requires_confirmation=True, confirmation_message="Go, {input}?")]
+)
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests here."""
+    async with chromium() as started:
+        yield started
+
+
+@asynccontextmanager
+async def served(client: HitlClient, *definitions: Workflow, **options: Any) -> AsyncIterator[Any]:
+    """Serve the inbox at a free port, and yield its address."""
+    app = application(client, *definitions, inbox=Inbox(), **options)
+    async with listening(app) as http:
+        yield http.base_url
+
+
+async def signs_in(page: Page, token: str) -> None:
+    """Sign in where the page asks for a token."""
+    await page.fill("#token", token)
+    await page.click("main button")
+
+
+async def shows(page: Page, text: str) -> None:
+    """Wait until a page shows a text."""
+    await page.get_by_text(text).first.wait_for()
+
+
+async def test_each_kind_without_javascript(env: WorkflowEnvironment, browser: Browser) -> None:
+    """With JavaScript off, somebody signs in, finds each kind of requirement in the list and
+    answers it.
+    """
+    secret, kept = tokens(rosa=["reviewer"])
+    async with (
+        serving(env, kinds) as client,
+        served(client, kinds, authenticator=BearerTokens(kept)) as base,
+    ):
+        run = await client.start(kinds, "Ada")
+        await until(lambda: all_open(client, run, len(ANSWERS)))
+        page = await opened(browser, base, java_script_enabled=False)
+        await page.goto(f"/inbox?run_id={run}")
+        await signs_in(page, "nonsense")
+        await shows(page, "This token is not known.")
+        await signs_in(page, secret["rosa"])
+        for asked, action, written, _ in ANSWERS:
+            await page.goto(f"/inbox?run_id={run}")
+            await page.click(f"a[href$='/{asked}']")
+            said = {
+                name.replace("__", "."): text
+                for name, text in written.items()
+                if text and name != "name"
+            }
+            if action == "edit":
+                await page.click("summary:has-text('Edit')")
+            await filled(page, f"{action}-form", said)
+            await shows(page, "This is decided")
+        output = await ended(client, run)
+        await replays(client.handle(run), kinds)
+        await page.context.close()
+
+    assert {"rosa"} == {each.resolved_by for each in output.resolutions}
+    expected = {asked: action for asked, action, *_ in ANSWERS}
+    assert expected == {each.requirement_id: each.action for each in output.resolutions}
+
+
+async def test_two_race(env: WorkflowEnvironment, browser: Browser) -> None:
+    """Of two who answer at once one decides, and the other is told who did, and what."""
+    secret, kept = tokens(ana=["reviewer"], bo=["reviewer"])
+    async with (
+        serving(env, ask) as client,
+        served(client, ask, authenticator=BearerTokens(kept)) as base,
+    ):
+        run = await client.start(ask, "you")
+        await paused(client, run)
+        pages = [await opened(browser, base) for _ in secret]
+        for page, token in zip(pages, secret.values(), strict=True):
+            await page.goto(path(run, "ask"))
+            await signs_in(page, token)
+            await shows(page, "Go, you?")
+        await asyncio.gather(pages[0].click("#confirm"), pages[1].click("#reject"))
+        await asyncio.gather(*(shows(page, "This is decided") for page in pages))
+        texts = [await page.inner_text("main") for page in pages]
+        output = await ended(client, run)
+        await replays(client.handle(run), ask)
+        for page in pages:
+            await page.context.close()
+
+    (record,) = output.resolutions
+    told = {"ana": texts[0], "bo": texts[1]}
+    did = {"confirm": "confirmed it", "reject": "rejected it"}[record.action]
+    winner = str(record.resolved_by)
+    (loser,) = {"ana", "bo"} - {winner}
+    assert all(f"{winner} {did}" in text for text in texts)
+    assert "Somebody else was first. Your answer changed nothing." in told[loser]
+    assert "Somebody else was first" not in told[winner]
+
+
+async def test_decided_meanwhile(env: WorkflowEnvironment, browser: Browser) -> None:
+    """If somebody else decides while a question is looked at, its page says who and what; what was
+    written stays, and cannot be sent any more.
+    """
+    async with serving(env, ask) as client, served(client, ask) as base:
+        run, other = await client.start(ask, "you"), await client.start(ask, "them")
+        await asyncio.gather(paused(client, run), paused(client, other))
+        page = await opened(browser, base)
+        async with page.expect_response("**/inbox/events*"):
+            await page.goto(path(run, "ask"))
+        await page.fill("#reject-feedback", "rather not")
+        await client.resolve(other, Reject(requirement_id="ask", resolved_by="Al"))
+        no = Reject(requirement_id="ask", resolved_by="Bo", feedback="too late")
+        await client.resolve(run, no)
+        await shows(page, "Bo rejected it")
+        left = await page.locator("#answers button:enabled").count()
+        written = await page.input_value("#reject-feedback")
+        await asyncio.gather(ended(client, run), ended(client, other))
+        await replays(client.handle(run), ask)
+        await page.context.close()
+
+    assert (0, "rather not") == (left, written)
+
+
+both = Workflow(
+    "both", [Parallel(*(Step(each, work, requires_confirmation=True) for each in "ab"), name="p")]
+)
+
+
+async def test_live(env: WorkflowEnvironment, browser: Browser) -> None:
+    """A list that is open shows what opens and closes without being loaded again, and keeps what is
+    selected and where the focus is.
+    """
+    async with serving(env, both) as client, served(client, both) as base:
+        page = await opened(browser, base)
+        await page.goto("/inbox?pipeline=both")
+        await shows(page, "Nothing that waits is like that.")
+        await page.evaluate("window.here = true")
+        run = await client.start(both)
+        await page.focus("a[href$='/p.b']")
+        await page.keyboard.press("x")
+        await client.resolve(run, Confirm(requirement_id="p.a"))
+        await page.locator("a[href$='/p.a']").wait_for(state="detached")
+        kept = await page.evaluate(
+            "[window.here, document.activeElement.getAttribute('href'),"
+            " document.querySelectorAll('input:checked').length]"
+        )
+        await client.resolve(run, Confirm(requirement_id="p.b"))
+        await shows(page, "Nothing that waits is like that.")
+        await ended(client, run)
+        await replays(client.handle(run), both)
+        await page.context.close()
+
+    assert [True, path(run, "p.b"), 1] == kept
+
+
+async def test_keyboard(env: WorkflowEnvironment, browser: Browser) -> None:
+    """A question is found, opened and answered without a mouse, and what is typed into a field is
+    no command.
+    """
+    async with serving(env, both) as client, served(client, both) as base:
+        run = await client.start(both)
+        await until(lambda: all_open(client, run, 2))
+        page = await opened(browser, base)
+        await page.goto(f"/inbox?run_id={run}")
+        await page.locator("a[href$='/p.b']").wait_for()
+        for key in ("?", "Escape", "j", "j", "k", "j", "Enter"):
+            await page.keyboard.press(key)
+        await page.wait_for_url("**/requirements/*")
+        await page.keyboard.press("r")
+        await page.keyboard.type("just c, j and ?")
+        written = await page.input_value("#reject-feedback")
+        await page.locator("#reject-feedback").blur()
+        for key in ("c", "Enter"):
+            await page.keyboard.press(key)
+        await shows(page, "This is decided")
+        record = (await client.requirements(run, resolved=True)).resolved[0]
+        await client.cancel(run)
+        await ended(client, run)
+        await replays(client.handle(run), both)
+        await page.context.close()
+
+    assert "just c, j and ?" == written
+    assert "confirm" == record.action
+
+
+FAULTS = """() => {
+  const found = [];
+  for (const each of document.querySelectorAll("input:not([type=hidden]), select, textarea")) {
+    if (!each.labels.length && !each.ariaLabel) found.push(`no label: ${each.name}`);
+  }
+  for (const each of document.querySelectorAll("a, button")) {
+    if (!each.textContent.trim() && !each.ariaLabel) found.push(`no name: ${each.outerHTML}`);
+  }
+  const ids = [...document.querySelectorAll("[id]")].map(each => each.id);
+  for (const id of ids) if (ids.filter(each => each === id).length > 1) found.push(`twice: ${id}`);
+  for (const each of document.querySelectorAll("[aria-describedby], [aria-labelledby]")) {
+    const names = `${each.getAttribute("aria-describedby") ?? ""} `
+      + `${each.getAttribute("aria-labelledby") ?? ""}`;
+    for (const id of names.split(" ")) if (id && !ids.includes(id)) found.push(`nowhere: ${id}`);
+  }
+  const levels = [...document.querySelectorAll("main :is(h1, h2, h3)")].map(each => each.tagName);
+  if (levels[0] !== "H1") found.push(`begins with ${levels[0]}`);
+  if (!document.documentElement.lang || !document.title) found.push("no language or no title");
+  if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the screen");
+  const [text, ground] = ["color", "backgroundColor"].map(what => {
+    const [r, g, b] = getComputedStyle(document.body)[what].match(/\\d+/g).map(each => {
+      const part = each / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  });
+  if (Math.max(text, ground) / Math.min(text, ground) < 7) found.push("too little contrast");
+  return found;
+}"""
+
+
+async def test_for_everybody(env: WorkflowEnvironment, browser: Browser) -> None:
+    """On a phone and on a wide screen, light and dark, every page fits, every field and button has
+    a name, and nothing of a hostile message runs or is refused by the policy.
+    """
+    hostile = f"{HOSTILE} {'x' * 300}"
+    async with serving(env, kinds) as client, served(client, kinds) as base:
+        run = await client.start(kinds, hostile)
+        await until(lambda: all_open(client, run, len(ANSWERS)))
+        paths = [path(run, asked) for asked, *_ in ANSWERS]
+        paths += ["/inbox", "/inbox/login", "/inbox/start/kinds", f"/inbox/runs/{run}"]
+        faults, said = dict[str, Any](), list[str]()
+        for width, scheme in ((360, "dark"), (1440, "light")):
+            viewport = {"width": width, "height": 800}
+            page = await opened(browser, base, viewport=viewport, color_scheme=scheme)
+            page.on("console", lambda each: said.append(each.text))
+            for each in paths:
+                await page.goto(each)
+                faults[f"{each} {width}"] = await page.evaluate(FAULTS)
+            await page.context.close()
+        await client.cancel(run)
+        await ended(client, run)
+        await replays(client.handle(run), kinds)
+
+    assert {} == {each: found for each, found in faults.items() if found}
+    assert [] == said
