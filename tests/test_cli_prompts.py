@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -159,3 +160,33 @@ async def test_a_run_is_followed_at_a_terminal(env: WorkflowEnvironment) -> None
     assert "Traceback" not in shown
     assert shown.rstrip().endswith("\x1b[K")
     assert (3, []) == (len(output.requirements), output.resolutions)
+
+
+ELSEWHERE = """
+import asyncio, signal, sys, threading, time
+from temporal_hitl.cli._command import Session, _run
+from temporal_hitl.cli._connection import Connection
+from temporal_hitl.cli._terminal import Terminal
+
+async def forever():
+    def interrupt():
+        time.sleep(0.3)  # Until the loop sleeps.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        threading.Event().wait()
+    threading.Thread(target=interrupt, daemon=True).start()
+    await asyncio.Event().wait()
+
+sys.exit(_run(Session(Terminal(False), Connection()), forever))
+"""
+
+
+def test_ctrl_c_in_another_thread() -> None:
+    """A command that waits ends with Ctrl-C, whichever of its threads the signal comes to."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ELSEWHERE],
+        cwd=ROOT,
+        timeout=WAIT,
+        capture_output=True,
+    )
+
+    assert (Exit.interrupted, b"") == (done.returncode, done.stderr)

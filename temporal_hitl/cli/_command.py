@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import json
 import os
+import signal
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
@@ -94,6 +96,7 @@ def _session(ctx: typer.Context, json: bool, said: Connection) -> Session:
 
 def _run(session: Session, work: Callable[[], Awaitable[Exit | None]]) -> Exit:
     async def worked() -> Exit | None:
+        _wake_on_signals()
         return await work()
 
     try:
@@ -108,6 +111,13 @@ def _run(session: Session, work: Callable[[], Awaitable[Exit | None]]) -> Exit:
             raise
         _tell(session.terminal, found)
         return found.code
+
+
+def _wake_on_signals() -> None:
+    # Ctrl-C may come to a thread of the SDK's, and asyncio then sleeps on: only a handler of the
+    # loop's own, for whatever signal, has every signal wake it.
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCONT"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCONT, lambda: None)
 
 
 def _tell(terminal: Terminal, found: Trouble) -> None:
