@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -53,7 +54,13 @@ def at_a_terminal(env: WorkflowEnvironment, *words: str, **variables: str) -> pe
         env={**kept, **reach, "COLUMNS": "200", **variables},  # pyright: ignore[reportArgumentType]
         encoding="utf-8",
         timeout=WAIT,
+        preexec_fn=heed_ctrl_c,
     )
+
+
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to what it runs in the background: it ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def conversation(shell: pexpect.spawn[str], *lines: tuple[str, str]) -> tuple[int | None, str]:
@@ -187,6 +194,7 @@ def test_ctrl_c_in_another_thread() -> None:
         cwd=ROOT,
         timeout=WAIT,
         capture_output=True,
+        preexec_fn=heed_ctrl_c,
     )
 
     assert (Exit.interrupted, b"") == (done.returncode, done.stderr)
