@@ -14,7 +14,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_hitl.errors import SearchAttributesMissing
+from temporal_hitl.errors import DefinitionError, SearchAttributesMissing
 
 HITL_STATUS = SearchAttributeKey.for_keyword("HitlStatus")
 """Holds `pending` while something is open, else `blocked` while no worker has a step's code.
@@ -38,7 +38,17 @@ _TYPES = {
 
 
 def session_tag(session_id: str) -> str:
-    """Return the tag in `HitlTags` that a session's runs carry."""
+    """Return the tag in `HitlTags` that a session's runs carry.
+
+    Raises:
+        DefinitionError: it has a character by which the runs could not be found again.
+    """
+    # In a filter these end the value, and the server's databases read them each in another way.
+    if wrong := set(session_id) & set("\\\"'\0"):
+        raise DefinitionError(
+            f"session_id={session_id!r}: no session can be found by an id with {min(wrong)!r} in"
+            " it; leave out quotes and backslashes"
+        )
     return f"session:{session_id}"
 
 

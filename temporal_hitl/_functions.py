@@ -105,7 +105,7 @@ class Functions:
         Raises:
             StepFailed: it failed, and nobody is asked, or a person has left it so.
         """
-        while node.on_error is not OnError.pause:
+        if node.on_error is not OnError.pause:
             try:
                 return await work()
             except StepFailed as failed:

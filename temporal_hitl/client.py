@@ -52,7 +52,9 @@ from temporal_hitl.errors import (
 )
 from temporal_hitl.primitives import Definition
 from temporal_hitl.requirements import (
+    AnyRequirement,
     AnyResolution,
+    Requirement,
     ResolutionRecord,
 )
 from temporal_hitl.run import RunOptions, WorkflowRunOutput
@@ -84,6 +86,21 @@ class OpenRequirement(BaseModel):
     message: str
     created_at: datetime
     deadline: datetime | None = None
+
+    @classmethod
+    def of(
+        cls, run: WorkflowExecution, asked: AnyRequirement | Mapping[str, Any]
+    ) -> OpenRequirement:
+        """Return what `run` asks as a row: a requirement, or what its memo holds of one."""
+        if isinstance(asked, Requirement):
+            # As its author wrote it, as in the memo: more people read this list than the run.
+            asked = {**dict(asked), "message": asked.template or asked.message}
+        of_run = {
+            "run_id": run.id,
+            "workflow_name": run.workflow_type,
+            "root_run_id": run.root_id or run.id,
+        }
+        return read(cls, {**asked, **of_run})
 
 
 class HitlClient:
@@ -266,19 +283,12 @@ class HitlClient:
 
     async def _rows(self, run: WorkflowExecution, told: Mapping[str, Any]) -> list[OpenRequirement]:
         memo: dict[str, Any] = told.get(MEMO_KEY) or {"count": 0, "rows": []}
-        rows: list[Any] = memo["rows"]
-        if memo["count"] > len(rows):  # A memo holds so many rows and no more.
+        asked: list[Any] = memo["rows"]
+        if memo["count"] > len(asked):  # A memo holds so many rows and no more.
             # One run without a worker must not hide all the others.
             with contextlib.suppress(NoWorker, RunNotFound, WorkflowQueryFailedError):
                 asked = (await self.requirements(run.id)).open
-                # As its author wrote it, as in the memo: more people read this list than the run.
-                rows = [{**dict(each), "message": each.template or each.message} for each in asked]
-        of_run = {
-            "run_id": run.id,
-            "workflow_name": run.workflow_type,
-            "root_run_id": run.root_id or run.id,
-        }
-        return [read(OpenRequirement, {**row, **of_run}) for row in rows]
+        return [OpenRequirement.of(run, each) for each in asked]
 
     def list_runs(
         self, query: str | None = None, *, limit: int | None = None

@@ -258,6 +258,18 @@ def test_an_exception_of_the_authors_own(embedded: SqliteDb) -> None:
     asyncio.run(replayed(embedded, workflow, failed.run_id))
 
 
+@pytest.mark.parametrize("session_id", ["a' OR WorkflowType = 'b", 'a"b', "a\\", "a\0b"])
+async def test_a_session_that_cannot_be_found(embedded: SqliteDb, session_id: str) -> None:
+    """A session id that would end a value in Temporal's filters is refused before a run starts, and
+    where one is looked for.
+    """
+    workflow = Workflow("sessions_refused", [Step("only", lambda: 1)], db=embedded)
+    with pytest.raises(ValueError, match="session_id="):
+        await workflow.arun("x", session_id=session_id)
+    with pytest.raises(ValueError, match="session_id="):
+        await workflow.aget_session(session_id)
+
+
 async def test_sessions(embedded: SqliteDb) -> None:
     """A session id that the library made sticks; runs of a named session are listed together."""
     workflow, stranger = data_pipeline(embedded), data_pipeline(embedded)

@@ -15,15 +15,13 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from temporalio.client import WorkflowExecution
 
 from temporal_hitl._listing import memo_of
 from temporal_hitl._reach import AT_ONCE
-from temporal_hitl._wire import read
 from temporal_hitl.client import PENDING_RUNS, HitlClient, OpenRequirement
-from temporal_hitl.requirements import AnyRequirement
 from temporal_hitl.workflow import MEMO_KEY
 
 _log = logging.getLogger(__name__)
@@ -96,7 +94,7 @@ class Rows:
         rows, count = list[OpenRequirement](), 1
         told = await memo_of(run) or {}
         with contextlib.suppress(LookupError, TypeError, ValueError):  # Anybody may write a memo.
-            rows = [_row(run, each) for each in told[MEMO_KEY]["rows"]]
+            rows = [OpenRequirement.of(run, each) for each in told[MEMO_KEY]["rows"]]
             count = told[MEMO_KEY]["count"]
         has_all = isinstance(count, int) and count <= len(rows)
         return _Known(memo, rows, None if has_all else 0.0)
@@ -114,21 +112,7 @@ class Rows:
         with contextlib.suppress(Exception):
             async with self._room, asyncio.timeout(ASK):
                 asked = (await self._client.requirements(run.id)).open
-            known.rows = [_row(run, _brief(each)) for each in asked]
-
-
-def _brief(asked: AnyRequirement) -> dict[str, Any]:
-    # As its author wrote it: lists of all runs are read by more people than a run is.
-    return {**asked.model_dump(), "message": asked.template or asked.message}
-
-
-def _row(run: WorkflowExecution, requirement: dict[str, Any]) -> OpenRequirement:
-    of_run = {
-        "run_id": run.id,
-        "workflow_name": run.workflow_type,
-        "root_run_id": run.root_id or run.id,
-    }
-    return read(OpenRequirement, {**requirement, **of_run})
+            known.rows = [OpenRequirement.of(run, each) for each in asked]
 
 
 def _memo_of(run: WorkflowExecution) -> bytes:
