@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-import json
 import logging
 import threading
 import time
@@ -20,26 +19,24 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
 
-from pydantic import ConfigDict, TypeAdapter
-from pydantic_core import PydanticSerializationError
 from temporalio import activity
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from temporal_hitl._agent_activities import agent_activity
 from temporal_hitl._calls import ActivityCall, ActivityResult, PlanFound
 from temporal_hitl._child_end import ChildEnd
 from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
-from temporal_hitl._sizes import LIMIT, TOO_LARGE, size_of
+from temporal_hitl._returning import StateChanges, as_failure, as_json, checked
 from temporal_hitl._source import is_async, qualified_name
-from temporal_hitl.errors import DefinitionError, HitlError, RunNotFound, wire_type
+from temporal_hitl.errors import DefinitionError, RunNotFound, wire_type
 from temporal_hitl.plan import LIVENESS, child_activity, plan_activity
 from temporal_hitl.primitives import Executor, Node
 from temporal_hitl.run import StepOutput
 
 BEAT = timedelta(seconds=3)
 """How often a running step tells that it lives, and hears that it is cancelled."""
-_JSON: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 @dataclass
@@ -95,13 +92,16 @@ def _child(line: Line, name: str) -> Callable[..., Any]:
 
 
 def _activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
+    if registry.served[name].agent is not None:
+        return agent_activity(registry, line, name)
+
     # The function is looked up when it is called: a redefinition in the same process replaces it.
     def in_thread(data: dict[str, Any]) -> dict[str, Any]:
         with _beating():
             call = line.complete_in_thread(ActivityCall.from_wire(data), activity.info())
             with _Execution(registry, name, call) as execution:
                 done = execution.finish(execution.function(*execution.args, **execution.kwargs))
-            return _checked(done, call, line)
+            return checked(done, call, line)
 
     async def on_loop(data: dict[str, Any]) -> dict[str, Any]:
         async with _beating_on_loop():
@@ -109,24 +109,10 @@ def _activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
             with _Execution(registry, name, call) as execution:
                 returned = await execution.function(*execution.args, **execution.kwargs)
                 done = execution.finish(returned)
-            return _checked(done, call, line)
+            return checked(done, call, line)
 
     return activity.defn(name=name)(
         on_loop if is_async(registry.served[name].function) else in_thread
-    )
-
-
-def _checked(done: dict[str, Any], call: ActivityCall, line: Line) -> dict[str, Any]:
-    size = size_of(done)
-    if size <= LIMIT or line.has_external_storage(activity.info()):
-        return done
-    raise ApplicationError(
-        f"{call.path} returned {size:,} bytes, its changes of the session state included, and"
-        f" Temporal takes {LIMIT:,}: return a reference (a path, a key), or give the client a data"
-        " converter with external_storage=ExternalStorage(drivers=[...])",
-        {"attempt": activity.info().attempt},
-        type=TOO_LARGE,
-        non_retryable=True,
     )
 
 
@@ -138,7 +124,7 @@ class _Execution:
         self._served = served = registry.served[name]
         self.function = served.function
         self._state: dict[str, Any] = call.session_state
-        self._before = {key: _frozen(value) for key, value in self._state.items()}
+        self._changes = StateChanges(self._state)
         offered = _offered(call, self._state, served.choices)
         self.args, self.kwargs = _arguments(self.function, call, offered)
 
@@ -150,28 +136,18 @@ class _Execution:
             return
         # An executor that calls sys.exit() ends its step, not the worker.
         if isinstance(error, (Exception, SystemExit)):
-            raise _as_failure(error) from error
+            raise as_failure(error) from error
 
     def finish(self, returned: Any) -> dict[str, Any]:
         call = self._call
         output = _output(call, returned) if call.role == "executor" else None
-        changed = {
-            key: value
-            for key, value in self._state.items()
-            if self._before.get(key) != _frozen(value)
-        }
         return ActivityResult(
             digest=self._served.digest,
             function=qualified_name(self.function),
             output=output,
             value=None if call.role == "executor" else _value(call, returned),
-            state_changes=_as_json(changed, f"{call.path}: session_state"),
-            state_removed=[key for key in self._before if key not in self._state],
+            **self._changes.told(call.path),
         ).to_wire()
-
-
-def _frozen(value: Any) -> str:
-    return _JSON.dump_json(value, fallback=repr).decode()
 
 
 def _offered(
@@ -218,7 +194,7 @@ def _arguments(
 
 def _output(call: ActivityCall, returned: Any) -> StepOutput:
     output = returned if isinstance(returned, StepOutput) else StepOutput(content=returned)
-    content = _as_json(output.content, call.path)
+    content = as_json(output.content, call.path)
     return output.model_copy(update={"content": content, "step_name": call.name, "path": call.path})
 
 
@@ -228,48 +204,6 @@ def _value(call: ActivityCall, returned: Any) -> Any:
     several = isinstance(returned, (list, tuple))
     chosen = cast(list[Any], returned if several else [] if returned is None else [returned])
     return [each if isinstance(each, str) else getattr(each, "name", repr(each)) for each in chosen]
-
-
-def _as_json(value: Any, where: str) -> Any:
-    if inspect.iscoroutine(value):
-        value.close()
-        raise _not_json(f"{where} returned a coroutine, which nobody awaits; write `async def`")
-    try:
-        data = _JSON.dump_python(value, mode="json")
-        # What the converter would refuse or change later is refused here, where the step is known.
-        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
-    except (PydanticSerializationError, ValueError, RecursionError) as error:
-        raise _not_json(
-            f"{where} returned what JSON cannot hold ({error}); return text, finite numbers, lists,"
-            " dicts, dataclasses or Pydantic models"
-        ) from None
-    return data
-
-
-def _not_json(message: str) -> ApplicationError:
-    return ApplicationError(message, type="temporal_hitl.NotJson", non_retryable=True)
-
-
-def _as_failure(error: BaseException) -> ApplicationError:
-    info = activity.info()
-    listed = (info.retry_policy and info.retry_policy.non_retryable_error_types) or ()
-    attempt = {"attempt": info.attempt}
-    if isinstance(error, ApplicationError):
-        kind = error.type or "temporalio.exceptions.ApplicationError"
-        return ApplicationError(
-            error.message,
-            attempt,
-            *error.details,
-            # Never a bare name: `NotFoundError` can then only be the SDK's "no such activity".
-            type=kind if "." in kind else f"application.{kind}",
-            non_retryable=error.non_retryable or kind in listed,
-            next_retry_delay=error.next_retry_delay,
-            category=error.category,
-        )
-    bare = type(error).__qualname__
-    kind = f"{type(error).__module__}.{bare}"
-    final = isinstance(error, HitlError) or bare in listed or kind in listed
-    return ApplicationError(str(error), attempt, type=kind, non_retryable=final)
 
 
 # A worker that dies is noticed by its silence. Steps with a heartbeat of their own are left alone.

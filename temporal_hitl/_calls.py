@@ -13,10 +13,20 @@ from pydantic import BaseModel, ConfigDict
 from temporal_hitl._wire import read
 from temporal_hitl.plan import Plan
 from temporal_hitl.run import StepInput, StepOutput
+from temporal_hitl.turns import AnyFed
 
 Role = Literal[
-    "executor", "evaluator", "selector", "end_condition", "should_continue", "output_review"
+    "executor",
+    "evaluator",
+    "selector",
+    "end_condition",
+    "should_continue",
+    "output_review",
+    "turn",
+    "tool",
 ]
+_AT_ITS_PATH = ("executor", "turn", "tool")
+_OF_AGENTS = ("turn", "tool", "messages")
 
 
 class _Crossing(BaseModel):
@@ -28,6 +38,25 @@ class _Crossing(BaseModel):
     @classmethod
     def from_wire(cls, data: Any) -> Self:
         return read(cls, data)
+
+
+class TurnGiven(_Crossing):
+    """What one turn of an agent is given beside the step's input."""
+
+    number: int
+    task: str | None = None
+    """What a member of a team is to do; the step's input says it otherwise."""
+    answers: list[AnyFed] = []
+    usage: dict[str, Any] = {}
+    guarded: list[str] = []
+
+
+class ToolGiven(_Crossing):
+    """What one call of an agent's tool is given."""
+
+    tool: str
+    call_id: str
+    arguments: dict[str, Any] = {}
 
 
 class ActivityCall(_Crossing):
@@ -46,6 +75,14 @@ class ActivityCall(_Crossing):
     user_id: str | None = None
     outputs: list[StepOutput] = []
     """For an `end_condition`: the iteration's outputs; for an `output_review`: the one output."""
+    turn: TurnGiven | None = None
+    tool: ToolGiven | None = None
+    messages: list[Any] = []
+    """For a `turn`: the conversation so far."""
+
+    def to_wire(self) -> dict[str, Any]:
+        # All that travels stands in history once per call.
+        return {k: v for k, v in super().to_wire().items() if v or k not in _OF_AGENTS}
 
 
 class PlanFound(_Crossing):
@@ -58,7 +95,7 @@ class PlanFound(_Crossing):
 
 def activity_id_of(asked: ActivityCall) -> str:
     """Return the id under which the call is scheduled: its node's path, and its role if another."""
-    return asked.path if asked.role == "executor" else f"{asked.path}.{asked.role}"
+    return asked.path if asked.role in _AT_ITS_PATH else f"{asked.path}.{asked.role}"
 
 
 class ActivityResult(_Crossing):
@@ -70,6 +107,6 @@ class ActivityResult(_Crossing):
     output: StepOutput | None = None
     """An executor's product."""
     value: Any = None
-    """A predicate's bool, a selector's names."""
+    """A predicate's bool, a selector's names, how a turn ended, what came of a tool's call."""
     state_changes: dict[str, Any] = {}
     state_removed: list[str] = []

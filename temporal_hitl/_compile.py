@@ -17,6 +17,7 @@ from temporal_hitl._source import qualified_name, source_digest
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.plan import (
     START_TO_CLOSE,
+    AgentPlan,
     AnyPlan,
     Call,
     Child,
@@ -42,6 +43,10 @@ from temporal_hitl.primitives import (
     Steps,
 )
 from temporal_hitl.requirements import slug
+from temporal_hitl.turns import Adapter
+
+HEARTBEAT = 20.0
+"""Seconds of silence after which the worker of an agent's turn counts as dead."""
 
 
 class _Shared(TypedDict):
@@ -58,6 +63,8 @@ class Served:
     digest: str
     choices: tuple[Node, ...] = ()
     """What it chooses from, where it is a Router's selector."""
+    agent: Adapter | None = None
+    """Whose turn or tool it is, where it is one's."""
 
 
 @dataclass
@@ -158,14 +165,43 @@ class _Compiler:
         )
 
     def _step(self, step: Step, named: _Shared, segment: str, path: str) -> StepPlan:
-        runs = step.runs
-        call = (
-            self._child(runs, step.options)
-            if isinstance(runs, Definition)
-            else self._call(segment, runs, step.options)
-        )
+        call = self._runs(step, segment)
         call = call.model_copy(update={"summary": step.description or call.summary})
         return StepPlan(**named, call=call, on_error=step.on_error)
+
+    def _runs(self, step: Step, segment: str) -> Call | Child | AgentPlan:
+        runs = step.runs
+        if isinstance(runs, Definition):
+            return self._child(runs, step.options)
+        if step.agent is None:
+            return self._call(segment, runs, step.options)
+        if self.compiled.definition.is_agent:
+            own = self._agent(step.agent, self._name, step.options)
+            return own.model_copy(update={"keeps_messages": True})
+        return self._agent(step.agent, f"{self._name}.{segment}", step.options)
+
+    def _agent(self, adapter: Adapter, where: str, options: CallOptions) -> AgentPlan:
+        def serve(activity: str, function: Executor) -> Call:
+            if activity in self.compiled.served:
+                raise DefinitionError(
+                    f"{where}: {activity!r} stands for two things; rename the tool or the member"
+                )
+            self.compiled.served[activity] = Served(function, adapter.digest, agent=adapter)
+            return self._planned(activity, function, adapter.digest, options)
+
+        turn = serve(f"{where}.turn", adapter.turn)
+        tools = {tool: f"{where}.{tool}" for tool in adapter.tools}
+        for activity in tools.values():
+            serve(activity, adapter.call)
+        members = [self._agent(each, f"{where}.{each.name}", options) for each in adapter.members]
+        return AgentPlan(
+            agent=adapter.name,
+            turn=turn.model_copy(update={"heartbeat": turn.heartbeat or HEARTBEAT}),
+            tool=serve(f"{where}.tool", adapter.call),
+            tools=tools,
+            guarded=dict(adapter.guarded),
+            members=tuple(members),
+        )
 
     def _child(self, definition: Definition, options: CallOptions) -> Child:
         for each in compile_definition(definition).family:
@@ -229,10 +265,15 @@ class _Compiler:
         activity = f"{self._name}.{where}"
         served = Served(function, source_digest(function), choices)
         self.compiled.served[activity] = served
+        return self._planned(activity, function, served.digest, options)
+
+    def _planned(
+        self, activity: str, function: Executor, digest: str, options: CallOptions
+    ) -> Call:
         return Call(
             activity=activity,
             function=qualified_name(function),
-            digest=served.digest,
+            digest=digest,
             start_to_close=options.start_to_close or START_TO_CLOSE.total_seconds(),
             schedule_to_close=options.schedule_to_close,
             heartbeat=options.heartbeat,

@@ -23,6 +23,7 @@ from temporal_hitl.requirements import (
     Route,
     ToolConfirmation,
     ToolExecution,
+    ToolOutcome,
 )
 
 MESSAGE = 1000
@@ -141,6 +142,10 @@ def _answers(requirement: AnyRequirement, info: Info) -> list[str]:
         case ToolExecution():
             report = {"requirement_id": key, "action": "report", "result": "..."}
             return [_command(info, "resolve", report), _command(info, "reject", key, "why")]
+        case ToolOutcome():
+            report = {"requirement_id": key, "action": "report", "result": "..."}
+            others = [{"requirement_id": key, "action": each} for each in ("retry", "skip")]
+            return [_command(info, "resolve", each) for each in (report, *others)]
         case ErrorDecision():
             actions = ("skip",) if requirement.is_spent else ("retry", "skip")
             return [

@@ -192,7 +192,7 @@ class Execution:
             state=self._state,
             events=self._events[-records:] if records else [],
             started_at=self._started_at,
-            gate=self._gate.state(self._progress.asked.values(), records, self._progress.tries),
+            gate=self._gate.state(self._progress.answered, records, self._progress.tries),
         ).model_dump(mode="json")
 
     # How the run stands

@@ -24,7 +24,7 @@ class StepOutput(_Shape):
     path: str | None = None
     """The node's path in the run; filled in by the library."""
     step_type: str = "Step"
-    """`Step`, `Workflow`, `Steps`, `Parallel`, `Condition`, `Loop` or `Router`."""
+    """`Step`, `Agent`, `Workflow`, `Steps`, `Parallel`, `Condition`, `Loop` or `Router`."""
     content: Any = None
     """The product, as JSON data; a container's is its last child's, a Parallel's one per branch."""
     success: bool = True
@@ -37,6 +37,10 @@ class StepOutput(_Shape):
     """True where a person has replaced the content."""
     steps: list[StepOutput] | None = None
     """A container's children, in declaration order."""
+    usage: dict[str, Any] = {}
+    """What an agent has used, all its turns together: requests, tokens, tool calls."""
+    messages: list[Any] = []
+    """The agent's conversation, where the run is its own."""
 
     _size: int | None = PrivateAttr(default=None)
 

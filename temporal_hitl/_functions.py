@@ -6,7 +6,7 @@ Knows nothing of what a node does with what they return.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from temporalio import workflow
 
@@ -15,7 +15,7 @@ from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import ActivityResult, Role, activity_id_of
 from temporal_hitl._given import Given
 from temporal_hitl._journal import Journal
-from temporal_hitl._progress import Failure, Progress
+from temporal_hitl._progress import AgentProgress, Failure, Progress
 from temporal_hitl._reviews import Reviews
 from temporal_hitl._scope import Scope
 from temporal_hitl._sizes import Sizes, size_of
@@ -65,15 +65,20 @@ class Functions:
         node: AnyPlan,
         scope: Scope,
         outputs: Sequence[StepOutput] = (),
+        *,
+        conversation: AgentProgress | None = None,
+        **more: Any,
     ) -> ActivityResult:
         """Return what a function gave back, once its changes of the state are applied.
+
+        `more` are the fields of the role's own; `conversation` is what an agent's turn goes on.
 
         Raises:
             StepFailed: it failed for good, or the run would hold too much.
         """
         self._budget.allow(scope.path)
-        given = Given(scope, self._options, outputs, self._sizes)
-        asked = given.call(role, node, self._session_id, self._options.user_id)
+        given = Given(scope, self._options, outputs, self._sizes, conversation)
+        asked = given.call(role, node, self._session_id, self._options.user_id, **more)
         key = activity_id_of(asked)
         self._given[key] = given
         try:
@@ -167,4 +172,5 @@ def _as_error(failure: Failure, attempts: int) -> StepFailed:
 
 def _size_of(result: ActivityResult) -> int:
     output = 0 if result.output is None else result.output.encoded_size
-    return output + size_of(result.state_changes)
+    value = size_of(result.value)
+    return output + value + size_of(result.state_changes)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from temporal_hitl._calls import ActivityCall, Role
+from temporal_hitl._progress import AgentProgress
 from temporal_hitl._scope import Scope
 from temporal_hitl._sizes import INLINE, Sizes, first, recent
 from temporal_hitl.plan import AnyPlan
@@ -20,7 +21,12 @@ class Given:
     """All that one call may see, as it was when the call was made."""
 
     def __init__(
-        self, scope: Scope, options: RunOptions, outputs: Sequence[StepOutput], sizes: Sizes
+        self,
+        scope: Scope,
+        options: RunOptions,
+        outputs: Sequence[StepOutput],
+        sizes: Sizes,
+        conversation: AgentProgress | None = None,
     ) -> None:
         self._scope = scope
         self._additional_data = options.additional_data
@@ -28,6 +34,7 @@ class Given:
             self._additional_data = {**options.additional_data, **scope.said}
         self._state = scope.state.values
         self._outputs = outputs
+        self._messages = [] if conversation is None else conversation.messages
         # What a step most likely reads comes first, and so travels if it is small.
         parts = {
             "previous_step_content": sizes.of(scope.previous),
@@ -35,6 +42,7 @@ class Given:
             "input": sizes.of(scope.input),
             "additional_data": sizes.of(self._additional_data),
             "outputs": sum(each.encoded_size for each in outputs),
+            "messages": 0 if conversation is None else conversation.size,
         }
         room, self._left_out = INLINE, list[str]()
         for name, size in parts.items():
@@ -55,11 +63,15 @@ class Given:
                 return self._scope.input
             case "additional_data":
                 return self._additional_data
+            case "messages":
+                return self._messages
             case _:
                 return [each.model_dump(mode="json") for each in self._outputs]
 
-    def call(self, role: Role, node: AnyPlan, session_id: str, user_id: str | None) -> ActivityCall:
-        """Return what travels."""
+    def call(
+        self, role: Role, node: AnyPlan, session_id: str, user_id: str | None, **more: Any
+    ) -> ActivityCall:
+        """Return what travels; `more` are the fields of the role's own."""
         near = {name: self._part(name) for name in self._near}
         of_input = {name: near.pop(name) for name in list(near) if name in StepInput.model_fields}
         step_input = StepInput(
@@ -77,6 +89,7 @@ class Given:
             session_id=session_id,
             user_id=user_id,
             **near,
+            **more,
         )
 
     def rest(self) -> dict[str, Any]:

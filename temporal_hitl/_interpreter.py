@@ -14,6 +14,7 @@ from typing import Any
 
 from temporalio import workflow
 
+from temporal_hitl._agents import Agents
 from temporal_hitl._budget import Budget
 from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import Role
@@ -27,8 +28,10 @@ from temporal_hitl._progress import REVIEW, LoopProgress, Progress, said_of
 from temporal_hitl._reviews import Dropped, Kept, Reviews, Start, Verdict
 from temporal_hitl._scope import Scope, State, container_output, edited
 from temporal_hitl._sizes import size_of
+from temporal_hitl._together import together
 from temporal_hitl.events import AnyEvent, StateConflict
 from temporal_hitl.plan import (
+    AgentPlan,
     AnyPlan,
     Call,
     Child,
@@ -43,6 +46,7 @@ from temporal_hitl.plan import (
 from temporal_hitl.run import RunOptions, StepOutput, one_result
 from temporal_hitl.workflow import Gate
 
+_STEP_TYPES: dict[type, str] = {Child: "Workflow", AgentPlan: "Agent"}
 EVENTS_KEPT = 200
 RETURNED = "temporal_hitl.ReturnedFailure"
 """The error type of a failure that an executor returned and did not raise."""
@@ -73,6 +77,7 @@ class Interpreter:
         self._reviews = Reviews(gate, progress, self._happened, journal)
         of_run = options, self._session_id, progress
         self._functions = Functions(caller, budget, *of_run, self._reviews, self._happened, journal)
+        self._agents = Agents(self._functions, gate, progress, journal)
 
     async def walk(
         self, plan: Plan, run_input: Any, state: State, results: list[StepOutput]
@@ -149,7 +154,7 @@ class Interpreter:
         return await self._reviewed(node, scope, lambda scope: self._executed(node, scope))
 
     async def _executed(self, node: StepPlan, scope: Scope) -> StepOutput:
-        kind = "Workflow" if isinstance(node.call, Child) else "Step"
+        kind = _STEP_TYPES.get(type(node.call), "Step")
         try:
             output = await self._functions.tried(node, scope, lambda: self._execution(node, scope))
         except StepFailed as failed:
@@ -161,6 +166,8 @@ class Interpreter:
         self._journal.step_started(node, scope)
         if isinstance(node.call, Child):
             return await self._child(node.call, node, scope)
+        if isinstance(node.call, AgentPlan):
+            return await self._agents.run(node.call, node, scope)
         output = (await self._functions.call("executor", node.call, node, scope)).output
         assert output is not None, "an executor's result has one"
         if not output.success:
@@ -192,7 +199,7 @@ class Interpreter:
         walks = [
             self._walk(child, replace(scope, state=branches[child.name])) for child in node.children
         ]
-        outputs = await _together([asyncio.create_task(walk) for walk in walks])
+        outputs = await together([asyncio.create_task(walk) for walk in walks])
         for key, kept in scope.state.merge(branches):
             conflict = StateConflict(at=workflow.now(), path=scope.path, key=key, kept=kept)
             self._happened(conflict)
@@ -356,19 +363,6 @@ class Interpreter:
         self._events.append(event)
         del self._events[:-EVENTS_KEPT]
         self._gate.board.note(event.told())
-
-
-async def _together(tasks: list[asyncio.Task[StepOutput | None]]) -> list[StepOutput | None]:
-    """Return what all tasks return; where one raises, end the others first, then raise it."""
-    try:
-        return await asyncio.gather(*tasks)
-    except (Exception, asyncio.CancelledError):
-        # In list order: a set of tasks, as in asyncio.TaskGroup, is cancelled in another order on
-        # replay. Not in a `finally`, which may not wait when it is run by garbage collection.
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
 
 
 def _iteration(node: LoopPlan, scope: Scope, stand: LoopProgress) -> Scope:

@@ -18,6 +18,7 @@ from temporal_hitl._scope import Meter, State
 from temporal_hitl._sizes import size_of
 from temporal_hitl.events import AnyEvent
 from temporal_hitl.run import StepOutput
+from temporal_hitl.turns import AnyFed, AnyTaken, Need
 
 FORM, ROUTE, REVIEW, FAILED = "~form", "~route", "~review", "~error"
 """What stands for a node's questions after its confirmation, below its path."""
@@ -103,6 +104,59 @@ def said_of(feedback: str | None, previous: Any) -> dict[str, Any]:
     return told if feedback is None else {**told, "rejection_feedback": feedback}
 
 
+class NeedProgress(_Kept):
+    """One call of an agent's that the run sees to."""
+
+    need: Need
+    path: str
+    """Where it is asked about, and run: `support.2.delete_user`."""
+    asked: str | None = None
+    """The requirement that was opened for it."""
+    fed: AnyFed | None = None
+    """What came of it."""
+    problems: list[str] = []
+    """Why the tool refused what a person gave, where it did."""
+    unknown: str | None = None
+    """What is known of an execution that nobody knows the end of."""
+    arguments: dict[str, Any] | None = None
+    """What it is called with, once nothing stands against it; a person may have edited them."""
+
+
+class AgentProgress(_Kept):
+    """How far an agent is that works in a step, or a member of its team."""
+
+    turn: int = 1
+    """The one that is taken, or whose needs are seen to."""
+    messages: list[Any] = []
+    usage: dict[str, Any] = {}
+    answers: list[AnyFed] = []
+    """What the turn is told of the calls of the one before."""
+    needs: list[NeedProgress] = []
+    """The calls that the turn ended with, until all of them have come to something."""
+
+    _size: int | None = PrivateAttr(default=None)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has as JSON, about: what it needs and is told is not counted."""
+        if self._size is None:
+            self._size = size_of(self.messages)
+        return self._size
+
+    def take(self, taken: AnyTaken) -> None:
+        """Keep how the turn ended."""
+        self.messages = [*self.messages[: taken.keep], *taken.new]
+        self.usage = taken.usage
+        self.answers = []
+        self._size = None
+
+    def move_on(self) -> None:
+        """Begin the next turn, which is told what came of each call."""
+        self.answers = [each.fed for each in self.needs if each.fed is not None]
+        self.needs = []
+        self.turn += 1
+
+
 class Told(_Kept):
     """What a run has told of a node, so that no later execution tells it again."""
 
@@ -129,6 +183,8 @@ class Progress(_Kept):
     """What nodes did that people decide about."""
     told: dict[str, Told] = {}
     """What was told of nodes, and of iterations."""
+    agents: dict[str, AgentProgress] = {}
+    """The agents at work, by the step's path, and below it the member's."""
     children: dict[str, ChildProgress] = {}
     """The child runs in flight; one that has ended is taken off at once."""
 
@@ -155,7 +211,26 @@ class Progress(_Kept):
     def size(self) -> int:
         """How many bytes it has as JSON, about: names and numbers are not counted."""
         loops = sum(each.size for each in self.loops.values())
-        return self._done_size + self._tries_size + self._meter.bytes + loops
+        agents = sum(each.size for each in self.agents.values())
+        return self._done_size + self._tries_size + self._meter.bytes + loops + agents
+
+    @property
+    def answered(self) -> list[str]:
+        """The ids of all requirements that nodes which have not ended were asked."""
+        of_agents = [each.asked for agent in self.agents.values() for each in agent.needs]
+        return [*self.asked.values(), *(asked for asked in of_agents if asked is not None)]
+
+    def agent_at(self, path: str) -> AgentProgress:
+        """Return how far the agent at `path` is, which begins where it has not."""
+        return self.agents.setdefault(path, AgentProgress())
+
+    def end_agent(self, path: str) -> None:
+        """Keep nothing of the agent at `path`, and of the members below it."""
+        below = f"{path}."
+        for table in (self.agents, self.told):
+            for inner in [each for each in table if each.startswith(below)]:
+                del table[inner]
+        self.agents.pop(path, None)
 
     def tried(self, path: str) -> Tried:
         """Return what the node at `path` did that a person decides about."""

@@ -8,7 +8,7 @@ from temporal_hitl._compile import Compiled, Served, compile_definition, two_of_
 from temporal_hitl._source import is_async
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.plan import Plan
-from temporal_hitl.primitives import Definition
+from temporal_hitl.primitives import Definition, as_definition
 
 
 class Registry:
@@ -21,7 +21,7 @@ class Registry:
     def __init__(self, definitions: Iterable[Definition] = (), retired: Iterable[str] = ()) -> None:
         self._compiled: dict[str, Compiled] = {}
         self._retired = tuple(retired)
-        for definition in definitions:
+        for definition in map(as_definition, definitions):
             if not isinstance(definition, Definition):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DefinitionError(
                     f"HitlPlugin(workflows=...): {definition!r} is no pipeline; a class with"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from temporal_hitl._forms import UserInputField
 from temporal_hitl.requirements import digest_of
 from temporal_hitl.review import OnError, OnReject, OnTimeout
+from temporal_hitl.turns import Guard
 
 __all__ = ["Plan"]
 
@@ -68,6 +69,29 @@ class Child(_Frozen):
     """What the Web UI shows beside the child's name."""
 
 
+class AgentPlan(_Frozen):
+    """An agent as a step: which activities it works by, and which tools it may not use alone."""
+
+    agent: str
+    """Its name."""
+    turn: Call
+    """What takes a turn."""
+    tool: Call
+    """What runs a tool that has no activity type of its own."""
+    tools: dict[str, str] = {}
+    """The activity types of those that have, by the tool's name."""
+    guarded: dict[str, Guard] = {}
+    """The tools that wait for somebody, as far as they were known."""
+    members: tuple[AgentPlan, ...] = ()
+    keeps_messages: bool = False
+    """Whether the conversation is part of the step's output: it is where the run is the agent's."""
+    summary: str | None = None
+
+    def member(self, name: str) -> AgentPlan | None:
+        """Return the member `name`, where there is one."""
+        return next((each for each in self.members if each.agent == name), None)
+
+
 class ReviewPlan(_Frozen):
     """A `HumanReview` as recorded: read back as it is, whatever later versions would refuse.
 
@@ -109,7 +133,7 @@ class _NodePlan(_Frozen):
 
 class StepPlan(_NodePlan):
     kind: Literal["step"] = "step"
-    call: Call | Child
+    call: Call | Child | AgentPlan
     on_error: OnError
 
 

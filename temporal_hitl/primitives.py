@@ -9,6 +9,7 @@ or of Temporal's server.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, TypeAlias, Unpack
 
 from temporal_hitl._arguments import text, whole
@@ -26,6 +27,7 @@ from temporal_hitl._asking import (
 from temporal_hitl._options import ActivityOptions, CallOptions
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnReject
+from temporal_hitl.turns import Adapter, HasAdapter
 
 __all__ = [
     "ActivityOptions",
@@ -42,6 +44,10 @@ __all__ = [
 
 Executor: TypeAlias = Callable[..., Any]
 """A function, sync or async, or an object with a call method; see `Step` for what it is given."""
+
+
+AgentLike: TypeAlias = Executor | HasAdapter
+"""An agent, a team, or a function in the place of one."""
 
 
 def _callable(value: Any, where: str) -> Executor:
@@ -85,14 +91,15 @@ class Step:
         name: str | None = None,
         executor: Executor | None = None,
         *,
-        agent: Executor | None = None,
-        team: Executor | None = None,
+        agent: AgentLike | None = None,
+        team: AgentLike | None = None,
         workflow: Definition | None = None,
         description: str | None = None,
         skip_on_failure: bool = False,
         **options: Unpack[NodeOptions],
     ) -> None:
         self.runs = _one_executor(name, executor, agent, team, workflow)
+        self.agent = adapter_of(self.runs)
         marks: dict[str, Any] = {**getattr(self.runs, PAUSE_ATTRIBUTE, {})}
         marked = marks.pop("name", None)
         self.name: str = text(name or marked or _name_of(self.runs), "Step")
@@ -114,8 +121,8 @@ class Step:
 def _one_executor(
     name: str | None,
     executor: Executor | None,
-    agent: Executor | None,
-    team: Executor | None,
+    agent: AgentLike | None,
+    team: AgentLike | None,
     workflow: Definition | None,
 ) -> Executor | Definition:
     where = f"Step {name!r}" if name else "Step"
@@ -127,10 +134,20 @@ def _one_executor(
             f" {found}"
         )
     if workflow is None:
-        return _callable(there[0], where)
+        given: Any = there[0]
+        return given if adapter_of(given) is not None else _callable(given, where)
     if not isinstance(workflow, Definition):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DefinitionError(f"{where}: workflow={workflow!r} is no Workflow")
     return workflow
+
+
+def adapter_of(value: Any) -> Adapter | None:
+    """Return how `value` takes part in runs as an agent, or None where it is none."""
+    if type(value).__module__.partition(".")[0] == "pydantic_ai":
+        # Loaded where one is given: the core needs no agent framework.
+        return import_module("temporal_hitl.agents").adapter_of(value)
+    make = None if isinstance(value, type) else getattr(value, "hitl_adapter", None)
+    return None if make is None else make()
 
 
 def _check_child(where: str, options: ActivityOptions) -> None:
@@ -327,7 +344,7 @@ def _grouped(choices: Any) -> Any:
 
 
 Node: TypeAlias = Step | Steps | Parallel | Condition | Loop | Router
-NodeLike: TypeAlias = "Node | Definition | Executor"
+NodeLike: TypeAlias = "Node | Definition | Executor | HasAdapter"
 
 
 def as_node(value: Any, where: str) -> Node:
@@ -336,6 +353,8 @@ def as_node(value: Any, where: str) -> Node:
         return value
     if isinstance(value, Definition):
         return Step(workflow=value)
+    if adapter_of(value) is not None:
+        return Step(agent=value)
     if callable(value) and not isinstance(value, type):
         return Step(executor=value)
     raise DefinitionError(f"{where}: {value!r} is neither a step nor a function")
@@ -344,9 +363,21 @@ def as_node(value: Any, where: str) -> Node:
 class Definition(_Container):
     """A named pipeline: its name is the Temporal workflow type, its steps are walked in order."""
 
+    is_agent = False
+    """Whether its runs are those of an agent, its one step."""
+
     def __init__(
-        self, name: str, steps: Sequence[NodeLike] | Steps, description: str | None = None
+        self,
+        name: str,
+        steps: Sequence[NodeLike] | Steps,
+        description: str | None = None,
     ) -> None:
         super().__init__(name, description, {})
         self.name: str = name
         self.steps = steps.steps if isinstance(steps, Steps) else self.children(steps)
+
+
+def as_definition(value: Any) -> Any:
+    """Return the pipeline that `value` is, or that an agent's runs are; else `value` itself."""
+    own = None if isinstance(value, type) else getattr(value, "workflow", None)
+    return own if isinstance(own, Definition) else value

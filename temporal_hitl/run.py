@@ -228,7 +228,7 @@ class WorkflowRunOutput(_Shape):
 
     @property
     def steps_requiring_executor_resolution(self) -> list[StepRequirement]:
-        """Drafts for what agents within steps ask; none so far."""
+        """Drafts for what agents within steps ask, not yet decided here."""
         return [each for each in self.step_requirements if each.needs_executor_resolution]
 
     @property

@@ -11,10 +11,20 @@ from temporal_hitl.requirements import (
     Confirmation,
     IterationReview,
     OutputReview,
+    Question,
     Route,
+    ToolConfirmation,
+    ToolExecution,
+    ToolInput,
+    ToolOutcome,
     UserInput,
 )
 from temporal_hitl.review import OnReject
+
+TOOLS = (ToolConfirmation, ToolInput, ToolExecution, ToolOutcome)
+"""The kinds that are about a tool's call."""
+OF_AGENTS = (*TOOLS, Question)
+"""The kinds that agents ask."""
 
 
 class Asked(Draft[AnyRequirement]):
@@ -51,7 +61,7 @@ class Asked(Draft[AnyRequirement]):
     def form(self) -> dict[str, Any] | None:
         """The form as JSON schema."""
         asked = self.requirement
-        return dict(asked.form) if isinstance(asked, UserInput) else None
+        return dict(asked.form) if isinstance(asked, UserInput | ToolInput | Question) else None
 
     @property
     def requires_route_selection(self) -> bool:
@@ -111,6 +121,26 @@ class Asked(Draft[AnyRequirement]):
         return self.requires_output_review and not self.is_resolved
 
     @property
+    def requires_executor_input(self) -> bool:
+        """Whether an agent within the step asks: about a tool, or a question of its own."""
+        return isinstance(self.requirement, OF_AGENTS)
+
+    @property
     def needs_executor_resolution(self) -> bool:
-        """Whether an agent within the step asks; never so far."""
-        return False
+        """Whether an agent within the step asks, and the draft is undecided."""
+        return self.requires_executor_input and not self.is_resolved
+
+    @property
+    def agent_name(self) -> str | None:
+        """The agent that asks: the step's own, or a member of its team."""
+        return self.requirement.agent_name if isinstance(self.requirement, OF_AGENTS) else None
+
+    @property
+    def tool_name(self) -> str | None:
+        """The tool that an agent wants to call, or has called."""
+        return self.requirement.tool_name if isinstance(self.requirement, TOOLS) else None
+
+    @property
+    def tool_args(self) -> dict[str, Any] | None:
+        """The arguments that the agent gave."""
+        return dict(self.requirement.tool_args) if isinstance(self.requirement, TOOLS) else None

@@ -17,6 +17,7 @@ from temporal_hitl.requirements import (
     Edit,
     Reject,
     Select,
+    ToolConfirmation,
     validate,
 )
 from temporal_hitl.review import UserInputField
@@ -50,6 +51,24 @@ class StepRequirement(Asked):
         if new_output is None and self.requires_output_review:
             raise MalformedResolution(f"{self.id!r}: None is no edit; confirm() keeps the output")
         self._decide("edit", output=new_output)
+
+    def edit_arguments(self, **arguments: Any) -> None:
+        """Decide yes to a tool's call, with these of its arguments in place of the agent's."""
+        asked = self.requirement
+        before = asked.tool_args if isinstance(asked, ToolConfirmation) else {}
+        self._decide("edit_arguments", arguments={**before, **arguments})
+
+    def report(self, result: Any = None, *, error: str | None = None) -> None:
+        """Tell the result of a tool that ran outside, or what went wrong with it."""
+        self._decide("report", result=result, error=error)
+
+    def retry(self) -> None:
+        """Decide that a tool's call of which nobody knew the end is made again."""
+        self._decide("retry")
+
+    def skip(self) -> None:
+        """Decide that a tool's call of which nobody knew the end is given up."""
+        self._decide("skip")
 
     def set_user_input(self, /, validate: bool = True, **values: Any) -> None:
         """Fill in the form, wholly or field by field: values are kept from call to call.

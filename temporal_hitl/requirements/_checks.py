@@ -15,12 +15,15 @@ from temporal_hitl.requirements._questions import (
     ErrorDecision,
     Question,
     Route,
+    ToolConfirmation,
     ToolInput,
     UserInput,
 )
 from temporal_hitl.requirements._resolutions import (
     Answer,
     AnyResolution,
+    EditArguments,
+    Report,
     Resolution,
     Retry,
     Select,
@@ -94,6 +97,10 @@ def _misfits(
             return _bad_values(form, values)
         case Answer(values=values), UserInput() | ToolInput() | Question():
             return _forms.problems(requirement.form, values)
+        case EditArguments(arguments=arguments), ToolConfirmation(form=form_) if form_:
+            return _forms.problems(form_, arguments)
+        case Report(result=result, error=str()), _ if result is not None:
+            return ["it has a result and an error; keep one"]
         case Select(choices=choices), Route():
             return _bad_choices(choices, requirement)
         case Retry(), ErrorDecision(is_spent=True, retries_limit=limit):

@@ -170,6 +170,10 @@ class ToolConfirmation(_ToolCall):
     """May the agent call this tool with these arguments?"""
 
     kind: Literal["tool_confirmation"] = "tool_confirmation"
+    form: dict[str, JsonValue] = {}
+    """The tool's arguments as JSON schema, by which edited ones are checked; empty for any."""
+    problems: tuple[str, ...] = ()
+    """Why the tool refused the arguments that a person gave before, where it did."""
     actions = frozenset({"confirm", "reject", "edit_arguments"})
 
 
@@ -181,6 +185,8 @@ class ToolInput(_ToolCall):
     """The form as JSON schema."""
     fields: tuple[UserInputField, ...] = ()
     """The fields, where the form was given so."""
+    problems: tuple[str, ...] = ()
+    """Why the tool refused the values that a person gave before, where it did."""
     actions = frozenset({"answer", "reject"})
 
 
@@ -189,6 +195,15 @@ class ToolExecution(_ToolCall):
 
     kind: Literal["tool_execution"] = "tool_execution"
     actions = frozenset({"report", "reject"})
+
+
+class ToolOutcome(_ToolCall):
+    """Has this approved call happened? Its worker died in the midst of it, and nobody knows."""
+
+    kind: Literal["tool_outcome"] = "tool_outcome"
+    error_message: str
+    """What is known of how it ended."""
+    actions = frozenset({"report", "retry", "skip"})
 
 
 class Question(Requirement):
@@ -214,6 +229,7 @@ AnyRequirement: TypeAlias = Annotated[
     | ToolConfirmation
     | ToolInput
     | ToolExecution
+    | ToolOutcome
     | Question,
     Field(discriminator="kind"),
 ]

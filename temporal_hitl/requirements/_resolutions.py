@@ -90,11 +90,13 @@ class Skip(Resolution):
 
 
 class Report(Resolution):
-    """The result of a tool that ran outside."""
+    """The result of a tool that ran outside, or of one of which nobody knew whether it ran."""
 
     action: Literal["report"] = "report"
-    result: JsonValue
+    result: JsonValue = None
     """What the tool returned."""
+    error: str | None = None
+    """What went wrong, where it failed; the agent is told."""
 
 
 AnyResolution: TypeAlias = Annotated[

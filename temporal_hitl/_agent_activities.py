@@ -1,0 +1,170 @@
+"""Runs an agent's turns and tools as activities, through its adapter.
+
+Owns the heartbeat of a turn, which carries its checkpoint: a turn whose worker died goes on from
+there. Knows no agent framework.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, CancelledError
+
+from temporal_hitl._calls import ActivityCall, ActivityResult
+from temporal_hitl._line import Line
+from temporal_hitl._registry import Registry
+from temporal_hitl._returning import StateChanges, as_failure, as_json, checked
+from temporal_hitl._sizes import size_of
+from temporal_hitl.turns import (
+    Adapter,
+    AnyTaken,
+    InvalidArguments,
+    ToolCall,
+    Turn,
+    prompt_of,
+)
+
+INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
+"""The error type of a tool's activity that was given what the tool does not take."""
+BEAT = timedelta(seconds=3)
+"""How often a turn, or a tool, tells that it lives."""
+
+
+def agent_activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
+    """Return the activity of the type `name`: an agent's turn, or one of its tools."""
+
+    async def work(data: dict[str, Any]) -> dict[str, Any]:
+        # Beats first: what comes next may wait for the run's worker, which may have died too.
+        async with _beating() as pulse:
+            call = await line.complete(ActivityCall.from_wire(data), activity.info())
+            served = registry.served[name]
+            assert served.agent is not None, "an agent's activity has one"
+            changes = StateChanges(call.session_state)
+            value = await _guarded(_worked(served.agent, call, pulse))
+            done = ActivityResult(
+                digest=served.digest,
+                function=served.agent.name,
+                value=as_json(value, call.path),
+                **changes.told(call.path),
+            )
+            return checked(done.to_wire(), call, line)
+
+    return activity.defn(name=name)(work)
+
+
+async def _worked(agent: Adapter, call: ActivityCall, pulse: _Pulse) -> Any:
+    if call.tool is not None:
+        fed = await agent.call(_tool_call(call))
+        return fed.model_dump(mode="json")
+    taken = await agent.turn(_turn(call, pulse))
+    return _shortened(taken, call.messages).model_dump(mode="json")
+
+
+async def _guarded(work: Any) -> Any:
+    try:
+        return await work
+    except CancelledError:
+        raise
+    except InvalidArguments as error:
+        raise ApplicationError(
+            str(error), *error.problems, type=INVALID_ARGUMENTS, non_retryable=True
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise as_failure(error) from error
+
+
+def _in_run(call: ActivityCall) -> dict[str, Any]:
+    info = activity.info()
+    return {
+        "run_id": info.workflow_id or "",
+        "path": call.path,
+        "session_id": call.session_id,
+        "user_id": call.user_id,
+        "attempt": info.attempt,
+        "session_state": call.session_state,
+        "additional_data": call.step_input.additional_data,
+    }
+
+
+def _tool_call(call: ActivityCall) -> ToolCall:
+    given = call.tool
+    assert given is not None, "a tool's call has one"
+    return ToolCall(
+        **_in_run(call), tool=given.tool, call_id=given.call_id, arguments=given.arguments
+    )
+
+
+def _turn(call: ActivityCall, pulse: _Pulse) -> Turn:
+    given = call.turn
+    assert given is not None, "a turn's call has one"
+    first = given.number == 1
+    task = prompt_of(call.step_input) if given.task is None else given.task
+    return Turn(
+        **_in_run(call),
+        number=given.number,
+        prompt=task if first else None,
+        answers=given.answers,
+        messages=call.messages,
+        usage=given.usage,
+        guarded=frozenset(given.guarded),
+        checkpoint=pulse.checkpoint,
+        save=pulse.save,
+        stops=activity.is_worker_shutdown,
+    )
+
+
+def _shortened(taken: AnyTaken, before: list[Any]) -> AnyTaken:
+    """Return `taken` with the messages that the run does not have."""
+    now = [*before[: taken.keep], *taken.new]
+    keep = 0
+    while keep < min(len(before), len(now)) and before[keep] == now[keep]:
+        keep += 1
+    return taken.model_copy(update={"keep": keep, "new": now[keep:]})
+
+
+class _Pulse:
+    """The heartbeat of one execution, which always carries the last checkpoint."""
+
+    def __init__(self) -> None:
+        details = activity.info().heartbeat_details
+        self.checkpoint: Any = details[0] if details else None
+
+    def save(self, checkpoint: Any) -> None:
+        # Refused here, where the step is known: the server would fail the execution.
+        if (size := size_of(checkpoint)) > CHECKPOINT:
+            raise ApplicationError(
+                f"a checkpoint of {size:,} bytes; Temporal takes {CHECKPOINT:,}",
+                type="temporal_hitl.TooLarge",
+                non_retryable=True,
+            )
+        self.checkpoint = checkpoint
+        self.beat()
+
+    def beat(self) -> None:
+        # An empty heartbeat would erase what was saved.
+        activity.heartbeat(*([] if self.checkpoint is None else [self.checkpoint]))
+
+
+CHECKPOINT = 1_900_000
+"""Bytes of JSON that a checkpoint may have."""
+
+
+@contextlib.asynccontextmanager
+async def _beating() -> AsyncGenerator[_Pulse]:
+    pulse = _Pulse()
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(BEAT.total_seconds())
+            pulse.beat()
+
+    task = asyncio.create_task(beat())
+    try:
+        yield pulse
+    finally:
+        task.cancel()

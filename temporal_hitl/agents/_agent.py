@@ -1,0 +1,221 @@
+"""`Agent`: a model with tools, some of which wait for people; each of its runs is a Temporal
+workflow named after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypedDict, Unpack
+
+from pydantic_ai import Agent as PydanticAgent
+from pydantic_ai import Tool
+from pydantic_ai.tools import DeferredToolRequests
+from pydantic_ai.toolsets import AbstractToolset
+from pydantic_ai.usage import UsageLimits
+
+from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
+from temporal_hitl._twins import aside, wait_for
+from temporal_hitl.agents._adapter import PydanticAdapter
+from temporal_hitl.agents._models import ModelLike, checked_model
+from temporal_hitl.agents._output import RunOutput, RunRequirement, drafts_of
+from temporal_hitl.agents._tools import Function, Toolkit, as_function
+from temporal_hitl.errors import DefinitionError
+from temporal_hitl.pipeline import InMemoryDb, PostgresDb, SqliteDb, StartOptions, Workflow
+from temporal_hitl.primitives import Step
+from temporal_hitl.requirements import digest_of
+from temporal_hitl.review import PAUSE_ATTRIBUTE, OnTimeout
+from temporal_hitl.run import WorkflowRunOutput
+from temporal_hitl.turns import Adapter
+
+
+class AgentOptions(TypedDict, total=False):
+    """What an agent, or a team, takes beside its name, model and tools."""
+
+    description: str | None
+    output_type: Any
+    """What it gives: text unless given; a Pydantic model, a dataclass, a list of these."""
+    confirm_before_run: bool
+    """Ask a person before the agent begins (seed 004)."""
+    confirmation_message: str | None
+    usage_limits: UsageLimits | Mapping[str, int] | None
+    """What it may use in one run, all turns together: `{"request_limit": 20}`."""
+    model_settings: Any
+    """pydantic-ai's: `{"temperature": 0.1}`."""
+    retries: int
+    """How often the model may correct what it said before the turn fails."""
+    max_retries: int
+    """Executions of a turn after the first, where that failed: 3 unless given."""
+    hitl_timeout: Seconds | None
+    """How long each question of its tools is open, unless the tool says."""
+    on_timeout: OnTimeout | str
+    """What the deadline does, unless the tool says."""
+    db: SqliteDb | InMemoryDb | PostgresDb | None
+    session_id: str | None
+    session_state: Mapping[str, Any] | None
+    task_queue: str
+
+
+class AgentRuns(Workflow):
+    """The pipeline that an agent's own runs are: the agent is its one step."""
+
+    is_agent = True
+
+
+class Agent:
+    """A model with instructions and tools (seeds 003 and 004).
+
+    Its runs are Temporal workflows named after it: `HitlPlugin(workflows=[agent])` serves them, and
+    `Step(agent=agent)` makes it a step. Each turn, up to where it needs a person or is through, is
+    an activity; a crash of its worker costs at most what was in flight. Tools that wait for people
+    are activities of their own, as are those with `idempotent=False`.
+
+    `model` is a pydantic-ai model, its name (`"openai:gpt-4o-mini"`) or `OpenAIChat(id=...)`;
+    without one it is what `use_model` or `HITL_MODEL` says where the worker runs. `tools` are
+    functions, `@tool`s, `Toolkit`s and pydantic-ai's own tools and toolsets.
+
+    Raises:
+        DefinitionError: an option that there is not, two tools of one name, what is no model.
+    """
+
+    def __init__(
+        self,
+        name: str = "agent",
+        model: ModelLike | None = None,
+        instructions: Any = None,
+        tools: Sequence[Any] = (),
+        **options: Unpack[AgentOptions],
+    ) -> None:
+        self.name = text(name, "Agent")
+        where = f"Agent {self.name!r}"
+        if unknown := sorted(options.keys() - AgentOptions.__annotations__.keys()):
+            known = ", ".join(AgentOptions.__annotations__)
+            raise DefinitionError(f"{where}: no option {unknown[0]!r}; an agent has {known}")
+        self.model = None if model is None else checked_model(model, where)
+        self.instructions = instructions
+        self.description = options.get("description")
+        self.tools = tuple(tools)
+        self._options = options
+        self._timeout = as_seconds(options.get("hitl_timeout"), f"{where}: hitl_timeout")
+        self._on_timeout = parse_enum(
+            OnTimeout, options.get("on_timeout", OnTimeout.cancel), f"{where}: on_timeout"
+        )
+        self.functions = self._functions(where)
+        marks = {
+            "requires_confirmation": options.get("confirm_before_run", False),
+            "confirmation_message": options.get("confirmation_message"),
+        }
+        setattr(self, PAUSE_ATTRIBUTE, marks)
+        self.workflow: Workflow = self._workflow()
+        """The pipeline that its own runs are."""
+
+    def _functions(self, where: str) -> dict[str, Function]:
+        there: dict[str, Function] = {}
+        for each in self._listed():
+            if each.name in there:
+                raise DefinitionError(f"{where}: two tools are called {each.name!r}")
+            there[each.name] = each.until(self._timeout, self._on_timeout)
+        return there
+
+    def _listed(self) -> list[Function]:
+        listed: list[Function] = []
+        for each in self.tools:
+            if isinstance(each, Toolkit):
+                listed += each.functions
+            elif not isinstance(each, (Tool, AbstractToolset)):
+                listed.append(as_function(each))
+        return listed
+
+    def _workflow(self) -> Workflow:
+        names = ("db", "session_id", "session_state", "task_queue")
+        own: dict[str, Any] = {each: self._options[each] for each in names if each in self._options}
+        retries = self._options.get("max_retries", 3)
+        step = Step(name=self.name, agent=self, max_retries=retries)
+        return AgentRuns(self.name, [step], description=self.description, **own)
+
+    # How it takes part in runs
+
+    def hitl_adapter(self) -> Adapter:
+        """Return how it takes part in runs."""
+        return self.adapter
+
+    @cached_property
+    def adapter(self) -> PydanticAdapter:
+        """How it takes part in runs."""
+        limits = self._options.get("usage_limits")
+        said = [str(self.instructions), *(each.instructions for each in self._toolkits())]
+        return PydanticAdapter(
+            name=self.name,
+            agent=self._made(),
+            functions=self.functions,
+            model=self.model,
+            limits=UsageLimits(**limits) if isinstance(limits, Mapping) else limits,
+            settings=self._options.get("model_settings"),
+            instructions_digest=digest_of(said),
+        )
+
+    def _toolkits(self) -> list[Toolkit]:
+        return [each for each in self.tools if isinstance(each, Toolkit)]
+
+    def _made(self) -> PydanticAgent[Any, Any]:
+        given = self.instructions
+        said = list(given) if isinstance(given, (list, tuple)) else [given] if given else []
+        said += [each.instructions for each in self._toolkits() if each.instructions]
+        theirs = [each for each in self.tools if isinstance(each, Tool)]
+        return PydanticAgent(
+            None,
+            name=self.name,
+            instructions=said or None,
+            tools=[*(each.tool(hiding=True) for each in self.functions.values()), *theirs],
+            toolsets=[each for each in self.tools if isinstance(each, AbstractToolset)],
+            output_type=[self._options.get("output_type", str), DeferredToolRequests],
+            retries=self._options.get("retries", 1),
+        )
+
+    # Its own runs
+
+    def run(self, input: Any = None, **options: Unpack[StartOptions]) -> RunOutput:
+        """Start a run, and return when it has ended or needs a person; options as a Workflow's."""
+        return wait_for("await agent.arun(...)", lambda: self._run(input, **options))
+
+    def arun(
+        self, input: Any = None, **options: Unpack[StartOptions]
+    ) -> Coroutine[Any, Any, RunOutput]:
+        """Start a run, and return when it has ended or needs a person; options as a Workflow's."""
+        return aside(self._run(input, **options))
+
+    async def _run(self, input: Any, **options: Any) -> RunOutput:
+        return RunOutput(await self.workflow.arun(input, **options))
+
+    def continue_run(
+        self,
+        run_response: RunOutput | None = None,
+        *,
+        run_id: str | None = None,
+        requirements: Sequence[RunRequirement] | None = None,
+    ) -> RunOutput:
+        """Send what was decided, and return when the run has ended or needs a person again."""
+        twin = "await agent.acontinue_run(...)"
+        return wait_for(twin, lambda: self._continue(run_response, run_id, requirements))
+
+    def acontinue_run(
+        self,
+        run_response: RunOutput | None = None,
+        *,
+        run_id: str | None = None,
+        requirements: Sequence[RunRequirement] | None = None,
+    ) -> Coroutine[Any, Any, RunOutput]:
+        """Send what was decided, and return when the run has ended or needs a person again."""
+        return aside(self._continue(run_response, run_id, requirements))
+
+    async def _continue(
+        self,
+        output: RunOutput | None,
+        run_id: str | None,
+        requirements: Sequence[RunRequirement] | None,
+    ) -> RunOutput:
+        run: WorkflowRunOutput | None = None if output is None else output.run
+        decided: dict[str, Any] = {"run_id": run_id} if run_id is not None else {}
+        if requirements is not None:
+            decided["step_requirements"] = drafts_of(requirements)
+        return RunOutput(await self.workflow.acontinue_run(run, **decided))

@@ -1,0 +1,171 @@
+"""What is put around an agent for one turn: guarded tools are never called in it, and what is done
+is remembered, so that a turn whose worker died does not do it again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic_ai import RunContext, ToolReturn
+from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.exceptions import (
+    ApprovalRequired,
+    CallDeferred,
+    ModelRetry,
+    ToolFailed,
+    ToolFailedError,
+    ToolRetryError,
+    UserError,
+)
+from pydantic_ai.messages import (
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
+
+from temporal_hitl._sizes import LIMIT, size_of
+
+Predicate = Callable[..., Any]
+_PASSED_ON = (ApprovalRequired, CallDeferred, ModelRetry, ToolFailed, ToolRetryError, UserError)
+
+
+def freeze(result: Any) -> Any:
+    """Return what a tool returned as JSON data, from which `thawed` makes it again.
+
+    Raises:
+        ToolFailed: it cannot be kept, or is too large; the model is told.
+    """
+    whole = result if isinstance(result, ToolReturn) else ToolReturn(result)
+    parts: list[Any] = [
+        ToolReturnPart("frozen", whole.return_value, "frozen", metadata=whole.metadata)
+    ]
+    if whole.content is not None:
+        parts.append(UserPromptPart(whole.content))
+    try:
+        data = ModelMessagesTypeAdapter.dump_python([ModelRequest(parts)], mode="json")
+    except (ValueError, TypeError) as error:
+        raise ToolFailed(f"the tool's result cannot be kept: {error}") from error
+    if (size := size_of(data)) > LIMIT // 2:
+        raise ToolFailed(f"the tool's result has {size:,} bytes, more than a run can keep")
+    return data[0]["parts"]
+
+
+def thawed(data: Any) -> ToolReturn:
+    """Return what `freeze` was given."""
+    message = {"kind": "request", "parts": data}
+    part, *more = ModelMessagesTypeAdapter.validate_python([message])[0].parts
+    assert isinstance(part, ToolReturnPart), "freeze made one"
+    content = more[0].content if more and isinstance(more[0], UserPromptPart) else None
+    return ToolReturn(part.content, content=content, metadata=part.metadata)
+
+
+@dataclass
+class Guarded(WrapperToolset[Any]):
+    """Shows the tools of `names` as such that run elsewhere: nothing here can call them."""
+
+    names: frozenset[str] = frozenset()
+
+    async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
+        """Return the tools, guarded ones marked."""
+        tools = await super().get_tools(ctx)
+        for name in sorted(self.names & tools.keys()):
+            tool = tools[name]
+            tools[name] = replace(tool, tool_def=replace(tool.tool_def, kind="external"))
+        return tools
+
+    async def call_tool(
+        self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
+    ) -> Any:
+        """Call a tool that nothing stands before."""
+        if name in self.names:
+            raise UserError(f"{name!r} is guarded, and is not called in a turn")
+        return await super().call_tool(name, tool_args, ctx, tool)
+
+
+@dataclass
+class TurnScope(AbstractCapability[Any]):
+    """Guards tools, and remembers what came of each call until the model has been told."""
+
+    guarded: frozenset[str] = frozenset()
+    conditions: Mapping[str, Predicate] = field(default_factory=dict[str, Predicate])
+    """Says of a tool's arguments whether a person must approve."""
+    done: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What came of the calls of the last response, by call id."""
+    beat: Callable[[], None] = lambda: None
+
+    def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any]:
+        """Return the agent's tools, guarded."""
+        return Guarded(toolset, names=self.guarded)
+
+    async def wrap_tool_execute(
+        self,
+        ctx: RunContext[Any],
+        *,
+        call: ToolCallPart,
+        tool_def: ToolDefinition,
+        args: dict[str, Any],
+        handler: Callable[[dict[str, Any]], Any],
+    ) -> Any:
+        """Run a tool, unless it has run."""
+        if (seen := self.done.get(call.tool_call_id)) is not None:
+            return _again(seen)
+        condition = self.conditions.get(call.tool_name)
+        if condition is not None and await _holds(condition, args):
+            raise ApprovalRequired()
+        try:
+            result = await handler(args)
+            record = {"value": freeze(result)}
+        except (ModelRetry, ToolRetryError) as error:
+            self._remember(call, {"retry": _message(error)})
+            raise
+        except (ToolFailed, ToolFailedError) as error:
+            self._remember(call, {"failed": _message(error)})
+            raise
+        except _PASSED_ON:
+            raise
+        except Exception as error:
+            self._remember(call, {"failed": told(error)})
+            raise ToolFailed(told(error)) from error
+        self._remember(call, record)
+        return result
+
+    def _remember(self, call: ToolCallPart, record: dict[str, Any]) -> None:
+        self.done[call.tool_call_id] = record
+        self.beat()
+
+
+async def _holds(condition: Predicate, args: dict[str, Any]) -> bool:
+    try:
+        said = condition(**args)
+        return bool(await said if inspect.isawaitable(said) else said)
+    except Exception:
+        # What nobody could judge is not what everybody allows.
+        return True
+
+
+def _again(seen: Mapping[str, Any]) -> Any:
+    if "retry" in seen:
+        raise ModelRetry(seen["retry"])
+    if "failed" in seen:
+        raise ToolFailed(seen["failed"])
+    return thawed(seen["value"])
+
+
+def told(error: BaseException) -> str:
+    """Return what a model is told of a tool's exception."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _message(error: Any) -> str:
+    if isinstance(error, (ModelRetry, ToolFailed)):
+        return error.message
+    part = error.tool_retry if isinstance(error, ToolRetryError) else error.tool_failed
+    content = part.content
+    return content if isinstance(content, str) else str(error)

@@ -1,0 +1,325 @@
+"""What an agent's turn is given and gives back: the seam between a run and whatever thinks in it.
+
+An agent works in turns. A turn is one activity: it goes on until the agent is through, or until it
+has called tools that a person decides about, or that must not run twice. The run asks, has the
+tools run, and starts the next turn with what came of each call. Owns the shapes that cross, and the
+`Adapter` that an agent framework is reached by. Knows no framework, and nothing of how a run asks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, cast
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from temporal_hitl._flow import StepInput
+from temporal_hitl._forms import UserInputField
+from temporal_hitl.review import OnTimeout
+
+__all__ = [
+    "Adapter",
+    "AnyFed",
+    "AnyTaken",
+    "Asks",
+    "Denied",
+    "Exhausted",
+    "Failed",
+    "Finished",
+    "Guard",
+    "HasAdapter",
+    "InvalidArguments",
+    "Need",
+    "Needs",
+    "Repaired",
+    "ToolCall",
+    "Turn",
+    "Unfinished",
+    "Value",
+    "prompt_of",
+]
+
+
+class _Crossing(BaseModel):
+    # What a later version has more takes its default in an earlier one.
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+# What came of a call
+
+
+class Value(_Crossing):
+    """The call has a result: the tool's, a person's answer, or what ran outside gave."""
+
+    kind: Literal["value"] = "value"
+    call_id: str
+    value: JsonValue = None
+    """The result as the adapter froze it, or plain data that a person gave."""
+    frozen: bool = False
+    """Whether an adapter's `call` made `value`, which alone knows how to read it."""
+    note: str | None = None
+    """What the agent should know beside it: that a person edited the arguments, say."""
+
+
+class Denied(_Crossing):
+    """A person, or silence until the deadline, decided against the call."""
+
+    kind: Literal["denied"] = "denied"
+    call_id: str
+    reason: str
+
+
+class Repaired(_Crossing):
+    """The tool wants to be called in another way, and says how."""
+
+    kind: Literal["retry"] = "retry"
+    call_id: str
+    message: str
+
+
+class Failed(_Crossing):
+    """The call failed."""
+
+    kind: Literal["failed"] = "failed"
+    call_id: str
+    message: str
+
+
+AnyFed: TypeAlias = Annotated[Value | Denied | Repaired | Failed, Field(discriminator="kind")]
+"""What came of one call, as the next turn is told."""
+
+
+# What a turn needs
+
+
+class Asks(StrEnum):
+    """Whom a call waits for before, or instead of, its tool."""
+
+    nobody = "nobody"
+    """It runs, as an activity of its own."""
+    confirmation = "confirmation"
+    """A person says whether it runs, and with which arguments."""
+    input = "input"
+    """A person fills in the arguments that the agent does not see."""
+    execution = "execution"
+    """It runs outside, and somebody reports the result."""
+    question = "question"
+    """A person's answer is the result."""
+    member = "member"
+    """A member of the team does the task, in turns of its own."""
+
+
+class Guard(_Crossing):
+    """What stands before a tool."""
+
+    asks: Asks = Asks.confirmation
+    message: str | None = None
+    """The question, where its author wrote one; `{name}` stands for an argument."""
+    form: dict[str, JsonValue] = {}
+    """As JSON schema: what a person fills in, or the tool's arguments where these may be edited."""
+    fields: tuple[UserInputField, ...] = ()
+    """The form's fields, where it was written so."""
+    idempotent: bool = False
+    """Whether an execution whose end nobody knows may simply be tried again."""
+    timeout: float | None = None
+    """Seconds until the question's deadline."""
+    on_timeout: OnTimeout = OnTimeout.cancel
+    strict_deadline: bool = False
+
+
+class Need(Guard):
+    """One call of an agent's that the run sees to."""
+
+    call_id: str
+    """The provider's id of the call: unique among the calls of one response, and no further."""
+    tool: str
+    """The name by which the agent calls the tool."""
+    arguments: dict[str, JsonValue] = {}
+    """As the agent gave them."""
+
+
+# How a turn ends
+
+
+class _Taken(_Crossing):
+    keep: int = 0
+    """How many of the messages from before the turn still stand."""
+    new: list[JsonValue] = []
+    """The messages after those."""
+    usage: dict[str, JsonValue] = {}
+    """Requests, tokens and tool calls of the agent so far, all turns together."""
+
+
+class Finished(_Taken):
+    """The agent is through."""
+
+    kind: Literal["finished"] = "finished"
+    output: JsonValue = None
+
+
+class Needs(_Taken):
+    """The agent has called tools that the run sees to."""
+
+    kind: Literal["needs"] = "needs"
+    needs: list[Need]
+
+
+class Unfinished(_Taken):
+    """The turn ends early, and the next goes on: its worker stops, or it has become long."""
+
+    kind: Literal["unfinished"] = "unfinished"
+
+
+class Exhausted(_Taken):
+    """The agent has used what it may use; trying again would not help."""
+
+    kind: Literal["exhausted"] = "exhausted"
+    error: str
+
+
+AnyTaken: TypeAlias = Annotated[
+    Finished | Needs | Unfinished | Exhausted, Field(discriminator="kind")
+]
+"""How a turn ended."""
+
+
+# What an adapter is given
+
+
+class HasAdapter(Protocol):
+    """What may stand at `Step(agent=...)` and `Step(team=...)`, beside a plain function."""
+
+    def hitl_adapter(self) -> Adapter:
+        """Return how it takes part in runs."""
+        ...
+
+
+class InvalidArguments(Exception):
+    """The arguments that a person gave do not fit the tool, which was not called."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+        """Each as `where: what`."""
+
+
+@dataclass
+class _InRun:
+    run_id: str
+    path: str
+    """Of the step, and for a member of a team below it: `triage`, `triage.1.billing`."""
+    session_id: str
+    user_id: str | None
+    attempt: int
+    """From 1; above 1, an earlier execution failed or its worker died."""
+    session_state: dict[str, Any]
+    """What the run's steps share; changes are kept when the turn, or the tool, ends well."""
+    additional_data: dict[str, Any]
+
+
+@dataclass
+class Turn(_InRun):
+    """One turn, as an adapter is given it."""
+
+    number: int
+    """From 1."""
+    prompt: str | None
+    """What the agent is to do; None from the second turn on."""
+    answers: Sequence[AnyFed]
+    """What came of each call of the turn before, in the order of the calls."""
+    messages: list[Any]
+    """The conversation so far, as the adapter gave it."""
+    usage: dict[str, Any]
+    guarded: frozenset[str]
+    """The tools that the run's plan guards: they stay so, whatever the agent's code says now."""
+    checkpoint: Any
+    """What an earlier execution of this turn saved last, or None."""
+    save: Callable[[Any], None]
+    """Saves a checkpoint, of less than 1.9 MB as JSON."""
+    stops: Callable[[], bool]
+    """Says whether the worker is about to stop: a good moment to end as `Unfinished`."""
+
+
+@dataclass
+class ToolCall(_InRun):
+    """One call of a tool, as an adapter is given it once nothing stands against it."""
+
+    tool: str
+    call_id: str
+    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Adapter(Protocol):
+    """How a framework's agent takes part in runs. Everything that it does runs in activities."""
+
+    @property
+    def name(self) -> str:
+        """The agent's name, of which activity types are made."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """A digest of what makes the agent what it is: a run tells when it has changed."""
+        ...
+
+    @property
+    def guarded(self) -> Mapping[str, Guard]:
+        """The tools that wait for somebody, by name, as far as they are known beforehand."""
+        ...
+
+    @property
+    def tools(self) -> Sequence[str]:
+        """The names of all tools known beforehand: each is an activity type of its own."""
+        ...
+
+    @property
+    def members(self) -> Sequence[Adapter]:
+        """The agents to which this one may give tasks, by `Asks.member`."""
+        ...
+
+    async def turn(self, turn: Turn) -> AnyTaken:
+        """Let the agent work until it is through, or needs something.
+
+        What it raises is an error of the turn, which is tried again by the step's retry policy.
+        """
+        ...
+
+    async def call(self, call: ToolCall) -> AnyFed:
+        """Run one tool, and return what came of it; errors of the tool's are `Failed`.
+
+        Raises:
+            InvalidArguments: the arguments do not fit; the person who gave them is asked again.
+        """
+        ...
+
+
+def prompt_of(given: StepInput) -> str:
+    """Return what an agent as a step is to do: what came before, or else the run's input, and what
+    people said for this step, in the order of the seeds' system.
+    """
+    base = given.input if given.previous_step_content is None else given.previous_step_content
+    parts = [_text(base)]
+    said = given.additional_data
+    if wishes := said.get("user_input"):
+        parts.append("What the user asked for:\n" + _listed(wishes))
+    if said.get("previous_output") is not None:
+        parts.append(f"Your previous output:\n{_text(said['previous_output'])}")
+    if said.get("rejection_feedback"):
+        parts.append(f"The reviewer rejected it:\n{said['rejection_feedback']}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _listed(values: Any) -> str:
+    if not isinstance(values, dict):
+        return _text(values)
+    pairs = cast(dict[str, Any], values)
+    return "\n".join(f"- {name}: {_text(each)}" for name, each in pairs.items())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
