@@ -5,6 +5,9 @@ say where a person decides. `temporal_hitl.workflow.Gate` is the same gate for w
 hand.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from temporal_hitl._options import ActivityOptions
 from temporal_hitl.client import HitlClient, OpenRequirement
 from temporal_hitl.errors import (
@@ -76,9 +79,29 @@ from temporal_hitl.stream_events import (
     WorkflowStartedEvent,
 )
 
+if TYPE_CHECKING:
+    from temporal_hitl.agents import (
+        Agent,
+        Ask,
+        AskingFunction,
+        Function,
+        OpenAIChat,
+        RunOutput,
+        RunRequirement,
+        Team,
+        Toolkit,
+        UserControlFlowTools,
+        UserFeedbackTools,
+        tool,
+        use_model,
+    )
+
 __all__ = [
     "ActivityOptions",
+    "Agent",
     "Answer",
+    "Ask",
+    "AskingFunction",
     "Condition",
     "ConditionExecutionCompletedEvent",
     "ConditionExecutionStartedEvent",
@@ -87,6 +110,7 @@ __all__ = [
     "Edit",
     "EditArguments",
     "ErrorRequirement",
+    "Function",
     "HitlClient",
     "HitlError",
     "HitlPlugin",
@@ -100,6 +124,7 @@ __all__ = [
     "OnError",
     "OnReject",
     "OnTimeout",
+    "OpenAIChat",
     "OpenRequirement",
     "OperatorError",
     "Parallel",
@@ -118,6 +143,8 @@ __all__ = [
     "RunError",
     "RunFailed",
     "RunOptions",
+    "RunOutput",
+    "RunRequirement",
     "RunSnapshotEvent",
     "RunStatus",
     "Select",
@@ -138,6 +165,10 @@ __all__ = [
     "StepsExecutionCompletedEvent",
     "StepsExecutionStartedEvent",
     "StreamEvent",
+    "Team",
+    "Toolkit",
+    "UserControlFlowTools",
+    "UserFeedbackTools",
     "UserInputField",
     "Workflow",
     "WorkflowCancelledEvent",
@@ -147,4 +178,31 @@ __all__ = [
     "WorkflowSession",
     "WorkflowStartedEvent",
     "pause",
+    "tool",
+    "use_model",
 ]
+
+_OF_AGENTS = frozenset(
+    {
+        "Agent",
+        "Ask",
+        "AskingFunction",
+        "Function",
+        "OpenAIChat",
+        "RunOutput",
+        "RunRequirement",
+        "Team",
+        "Toolkit",
+        "UserControlFlowTools",
+        "UserFeedbackTools",
+        "tool",
+        "use_model",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    # Agents load where one is named: all else needs no agent framework.
+    if name in _OF_AGENTS:
+        return getattr(import_module("temporal_hitl.agents"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ Knows no agent framework.
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -89,11 +90,8 @@ class Agents:
             StepFailed: a turn failed for good, or the agent has used what it may use.
             RunCancelled: a deadline said so.
         """
-        try:
-            content = await self._work(agent, node, scope, None)
-        except StepFailed:
-            self._progress.end_agent(scope.path)
-            raise
+        # Where it fails it stays: a person may have it tried again, which does no tool twice.
+        content = await self._work(agent, node, scope, None)
         told = self._progress.agent_at(scope.path)
         usage, messages = told.usage, told.messages if agent.keeps_messages else []
         self._progress.end_agent(scope.path)
@@ -200,7 +198,10 @@ class Agents:
             return self._failed(needed, failed)
         fed = _FED.validate_python(done.value)
         is_edited = isinstance(fed, Value) and not _fills(need) and arguments != need.arguments
-        return fed.model_copy(update={"note": EDITED}) if is_edited else fed
+        if not is_edited:
+            return fed
+        said = EDITED + json.dumps(arguments, ensure_ascii=False)
+        return fed.model_copy(update={"note": said})
 
     def _failed(self, needed: NeedProgress, failed: StepFailed) -> AnyFed | None:
         need = needed.need

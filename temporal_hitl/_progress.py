@@ -283,6 +283,8 @@ class Progress(_Kept):
         for table in (self.chosen, self.loops, self.asked, self.told):
             table.pop(path, None)
         self._forget_tries(path)
+        if path in self.agents:
+            self.end_agent(path)
         self._meter.bytes -= _size_of_states(self.branches.pop(path, {}))
         self.done[path] = output
         self._done_size += _size_of(output)

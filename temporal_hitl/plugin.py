@@ -105,6 +105,10 @@ class HitlPlugin(SimplePlugin):
         if self.registry.names and config.get("max_heartbeat_throttle_interval") == SDK_THROTTLE:
             # Held back by the SDK, a heartbeat would bring the word of a cancel half a minute late.
             config["max_heartbeat_throttle_interval"] = BEAT
+        if any(each.agent is not None for each in self.registry.served.values()):
+            # A turn's heartbeat is its checkpoint: what is held back is done again after a crash.
+            config["default_heartbeat_throttle_interval"] = timedelta()
+            config["max_heartbeat_throttle_interval"] = timedelta()
         deployment = config.get("deployment_config")
         if deployment is not None and deployment.use_worker_versioning:
             config["workflows"] = [self._versioned(each) for each in config.get("workflows", ())]

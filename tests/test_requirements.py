@@ -60,6 +60,7 @@ KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "tool_confirmation": (TOOL, {"confirm", "reject", "edit_arguments"}),
     "tool_input": (TOOL | {"form": FORM}, {"answer", "reject"}),
     "tool_execution": (TOOL, {"report", "reject"}),
+    "tool_outcome": (TOOL | {"error_message": "lost"}, {"report", "retry", "skip"}),
     "question": ({"form": FORM}, {"answer", "reject"}),
 }
 ACTIONS: dict[str, dict[str, Any]] = {

@@ -57,6 +57,12 @@ LONG = 256_000
 """Bytes of a checkpoint from which on a turn ends, and the next goes on."""
 GUARD = "temporal_hitl"
 """The key of a deferred call's metadata under which a tool of ours says what it needs."""
+ANSWER: dict[str, Any] = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}},
+    "required": ["answer"],
+}
+"""The form of a question whose tool says nothing of the answer."""
 _USAGE = TypeAdapter(RunUsage)
 _OUTPUT: TypeAdapter[Any] = TypeAdapter(Any)
 
@@ -79,6 +85,8 @@ class PydanticAdapter:
     tasks: Guard | None = None
     """What stands before `delegate`, where there are members."""
     instructions_digest: str = ""
+    deferred: Sequence[Any] = ()
+    """What an agent gives that was not made to pause: its turns are told that it may."""
 
     @property
     def digest(self) -> str:
@@ -112,17 +120,23 @@ class PydanticAdapter:
     def need(self, call: ToolCallPart, requests: DeferredToolRequests) -> Need:
         """Return what a call of this agent's needs."""
         arguments = call.args_as_dict()
-        named = {"call_id": call.tool_call_id, "tool": call.tool_name, "arguments": arguments}
-        told = requests.metadata.get(call.tool_call_id, {}).get(GUARD)
-        if told is not None:
-            return Need(**{**told, **named})
+        named: dict[str, Any] = {
+            "call_id": call.tool_call_id,
+            "tool": call.tool_name,
+            "arguments": arguments,
+        }
+        says: Any = requests.metadata.get(call.tool_call_id, {}).get(GUARD)
+        if says is not None:
+            return Need(**{**says, **named})
         function = self.functions.get(call.tool_name)
         guard = None if function is None else function.guard
         if guard is None:
-            return Need(**named, asks=_asks(requests.kind(call.tool_call_id)))
+            asks = _asks(requests.kind(call.tool_call_id))
+            form = ANSWER if asks is Asks.question else {}
+            return Need(**named, asks=asks, form=form)
         if guard.asks is Asks.input and function is not None and not function.hidden:
             guard = guard.model_copy(update={"form": _filled_in(guard.form, arguments)})
-        return Need(**dict(guard), **named)
+        return Need.model_validate({**dict(guard), **named})
 
     # A tool
 
@@ -218,7 +232,7 @@ class _Work:
 
     def __init__(self, adapter: PydanticAdapter, turn: Turn) -> None:
         self._adapter, self._turn = adapter, turn
-        saved = turn.checkpoint or {}
+        saved: dict[str, Any] = turn.checkpoint or {}
         self._is_saved = bool(saved)
         self._messages: list[Any] = (
             [*turn.messages[: saved["keep"]], *saved["new"]] if saved else turn.messages
@@ -246,8 +260,10 @@ class _Work:
         history = repair_messages(
             ModelMessagesTypeAdapter.validate_python(self._messages), repair_last_response=False
         )
+        output = [*adapter.deferred, DeferredToolRequests] if adapter.deferred else None
         async with adapter.agent.iter(
             prompt,
+            output_type=output,
             message_history=history or None,
             deferred_tool_results=results,
             usage=self._usage,
@@ -338,7 +354,9 @@ def _result(fed: AnyFed) -> Any:
             result = ToolReturn(fed.value)
         case Repaired():
             return ModelRetry(fed.message)
-        case _:
+        case Denied():
+            return ToolDenied(fed.reason)
+        case Failed():
             return ToolFailed(fed.message)
     if fed.note is None:
         return result

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai import Tool
@@ -111,7 +111,7 @@ class Agent:
 
     def _functions(self, where: str) -> dict[str, Function]:
         there: dict[str, Function] = {}
-        for each in self._listed():
+        for each in (*self._listed(), *self._more()):
             if each.name in there:
                 raise DefinitionError(f"{where}: two tools are called {each.name!r}")
             there[each.name] = each.until(self._timeout, self._on_timeout)
@@ -126,9 +126,17 @@ class Agent:
                 listed.append(as_function(each))
         return listed
 
+    def _more(self) -> Sequence[Function]:
+        return ()
+
+    @property
+    def _members(self) -> Sequence[Adapter]:
+        return ()
+
     def _workflow(self) -> Workflow:
         names = ("db", "session_id", "session_state", "task_queue")
-        own: dict[str, Any] = {each: self._options[each] for each in names if each in self._options}
+        options: dict[str, Any] = {**self._options}
+        own = {each: options[each] for each in names if each in options}
         retries = self._options.get("max_retries", 3)
         step = Step(name=self.name, agent=self, max_retries=retries)
         return AgentRuns(self.name, [step], description=self.description, **own)
@@ -142,32 +150,33 @@ class Agent:
     @cached_property
     def adapter(self) -> PydanticAdapter:
         """How it takes part in runs."""
-        limits = self._options.get("usage_limits")
         said = [str(self.instructions), *(each.instructions for each in self._toolkits())]
         return PydanticAdapter(
             name=self.name,
             agent=self._made(),
             functions=self.functions,
             model=self.model,
-            limits=UsageLimits(**limits) if isinstance(limits, Mapping) else limits,
+            limits=_limits(self._options.get("usage_limits"), f"Agent {self.name!r}"),
             settings=self._options.get("model_settings"),
             instructions_digest=digest_of(said),
+            members=self._members,
         )
 
     def _toolkits(self) -> list[Toolkit]:
         return [each for each in self.tools if isinstance(each, Toolkit)]
 
     def _made(self) -> PydanticAgent[Any, Any]:
-        given = self.instructions
-        said = list(given) if isinstance(given, (list, tuple)) else [given] if given else []
-        said += [each.instructions for each in self._toolkits() if each.instructions]
-        theirs = [each for each in self.tools if isinstance(each, Tool)]
+        given: Any = self.instructions
+        said: list[Any] = [*given] if isinstance(given, (list, tuple)) else [given]
+        said += [each.instructions for each in self._toolkits()]
+        theirs: list[Any] = [each for each in self.tools if isinstance(each, Tool)]
+        toolsets: list[Any] = [each for each in self.tools if isinstance(each, AbstractToolset)]
         return PydanticAgent(
             None,
             name=self.name,
-            instructions=said or None,
+            instructions=[each for each in said if each] or None,
             tools=[*(each.tool(hiding=True) for each in self.functions.values()), *theirs],
-            toolsets=[each for each in self.tools if isinstance(each, AbstractToolset)],
+            toolsets=toolsets,
             output_type=[self._options.get("output_type", str), DeferredToolRequests],
             retries=self._options.get("retries", 1),
         )
@@ -185,7 +194,7 @@ class Agent:
         return aside(self._run(input, **options))
 
     async def _run(self, input: Any, **options: Any) -> RunOutput:
-        return RunOutput(await self.workflow.arun(input, **options))
+        return RunOutput(cast(WorkflowRunOutput, await self.workflow.arun(input, **options)))
 
     def continue_run(
         self,
@@ -218,4 +227,30 @@ class Agent:
         decided: dict[str, Any] = {"run_id": run_id} if run_id is not None else {}
         if requirements is not None:
             decided["step_requirements"] = drafts_of(requirements)
-        return RunOutput(await self.workflow.acontinue_run(run, **decided))
+        going_on = cast(Any, self.workflow.acontinue_run)
+        return RunOutput(await going_on(run, **decided))
+
+
+def _limits(given: Any, where: str) -> UsageLimits | None:
+    if given is None or isinstance(given, UsageLimits):
+        return given
+    try:
+        return UsageLimits(**given)
+    except TypeError as error:
+        raise DefinitionError(f"{where}: usage_limits={given!r}: {error}") from None
+
+
+def adapter_of(agent: PydanticAgent[Any, Any]) -> Adapter:
+    """Return how a pydantic-ai agent takes part in runs, as it is.
+
+    Its tools that need approval are asked about, and its external tools report from outside. The
+    `deps` that it is given are the `Turn`.
+
+    Raises:
+        DefinitionError: it has no name, of which activity types are made.
+    """
+    if not agent.name:
+        raise DefinitionError(
+            f"{agent!r} has no name; give it name='...', which becomes the step's"
+        )
+    return PydanticAdapter(name=agent.name, agent=agent, deferred=[agent.output_type])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from pydantic_ai.models import Model, infer_model
 
@@ -37,7 +37,7 @@ class OpenAIChat:
         return OpenAIChatModel(self.id, provider=provider)
 
 
-ModelLike: TypeAlias = Model | OpenAIChat | str
+ModelLike: TypeAlias = Model[Any] | OpenAIChat | str
 _default: list[ModelLike] = []
 
 
@@ -49,7 +49,7 @@ def use_model(model: ModelLike | None) -> None:
 def checked_model(model: Any, where: str) -> ModelLike:
     """Return `model` where it is one, by its type alone: nothing is connected yet."""
     if isinstance(model, Model | OpenAIChat) or (isinstance(model, str) and model.strip()):
-        return model
+        return cast(ModelLike, model)
     raise DefinitionError(
         f"{where}: {model!r} is no model; give 'openai:gpt-4o-mini', OpenAIChat(id=...) or a"
         " pydantic-ai Model"

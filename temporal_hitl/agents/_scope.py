@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from pydantic_ai import RunContext, ToolReturn
 from pydantic_ai.capabilities import AbstractCapability
@@ -42,7 +42,7 @@ def freeze(result: Any) -> Any:
     Raises:
         ToolFailed: it cannot be kept, or is too large; the model is told.
     """
-    whole = result if isinstance(result, ToolReturn) else ToolReturn(result)
+    whole = cast(ToolReturn[Any], result if isinstance(result, ToolReturn) else ToolReturn(result))
     parts: list[Any] = [
         ToolReturnPart("frozen", whole.return_value, "frozen", metadata=whole.metadata)
     ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, get_type_hints, overload
+from copy import copy
+from typing import Any, TypedDict, Unpack, get_type_hints, overload
 
 from pydantic_ai import RunContext, Tool
 
@@ -19,67 +20,65 @@ from temporal_hitl.review import OnTimeout
 from temporal_hitl.turns import Asks, Guard
 
 Predicate = Callable[..., bool]
-F = TypeVar("F", bound=Callable[..., Any])
 
 INJECTED = ("session_state", "run_context")
 """Parameters of a tool that the run fills in, and no model sees."""
 
 
+class ToolOptions(TypedDict, total=False):
+    """What `@tool` takes: what stands before a tool, and how it is executed."""
+
+    name: str | None
+    """What the model calls it by; the function's name unless given."""
+    description: str | None
+    """What the model is told of it; the function's docstring unless given."""
+    requires_confirmation: bool | Predicate
+    """A person approves each call, or each of whose arguments this function says so."""
+    requires_user_input: bool
+    """A person fills in, or corrects, the arguments."""
+    user_input_fields: Sequence[str]
+    """Which of them: these the model does not see. They alone say `requires_user_input`."""
+    external_execution: bool
+    """Somebody outside runs it, and reports."""
+    stop_before_execution: bool
+    """`requires_confirmation`, as seed 004 spells it."""
+    execution_message: str | None
+    """The question; `{name}` stands for an argument. It reaches lists of all runs as written."""
+    idempotent: bool | None
+    """Whether to execute it again does no harm. An approved tool is executed once unless it does;
+    with False, so is one that nobody is asked about, as an activity of its own."""
+    timeout: Seconds | None
+    """How long the question is open; for ever, or what the agent says, unless given."""
+    on_timeout: OnTimeout | str
+    """What the deadline does: `cancel` ends the run; with `skip` the agent is told that nobody
+    decided."""
+    strict_deadline: bool
+    retries: int
+    """How often the model may correct its arguments; once unless given."""
+
+
 class Function:
     """A function as a tool: what the model sees of it, and who is asked before it is called."""
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *,
-        name: str | None = None,
-        description: str | None = None,
-        requires_confirmation: bool | Predicate = False,
-        requires_user_input: bool = False,
-        user_input_fields: Sequence[str] = (),
-        external_execution: bool = False,
-        stop_before_execution: bool = False,
-        execution_message: str | None = None,
-        idempotent: bool | None = None,
-        timeout: Seconds | None = None,
-        on_timeout: OnTimeout | str = OnTimeout.cancel,
-        strict_deadline: bool = False,
-        retries: int = 1,
-        **unknown: Any,
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], **options: Unpack[ToolOptions]) -> None:
         if not callable(function):
             raise DefinitionError(f"tool: {function!r} cannot be called")
         self.function = function
-        self.name = text(name or getattr(function, "__name__", ""), "tool")
+        self.name = text(options.get("name") or getattr(function, "__name__", ""), "tool")
         where = f"tool {self.name!r}"
-        if unknown:
-            known = ", ".join(OPTIONS)
-            raise DefinitionError(f"{where}: no option {min(unknown)!r}; a tool has {known}")
-        self.description = description
-        self.retries = retries
-        self.predicate = requires_confirmation if callable(requires_confirmation) else None
-        confirms = bool(requires_confirmation) or stop_before_execution
-        self.hidden = tuple(user_input_fields)
+        if unknown := sorted(options.keys() - ToolOptions.__annotations__.keys()):
+            known = ", ".join(ToolOptions.__annotations__)
+            raise DefinitionError(f"{where}: no option {unknown[0]!r}; a tool has {known}")
+        self.description = options.get("description")
+        self.retries = options.get("retries", 1)
+        confirms = options.get("requires_confirmation", False)
+        self.predicate: Predicate | None = confirms if callable(confirms) else None
+        """Says of the arguments whether a person is asked; None where one always is, or never."""
+        self.hidden = tuple(options.get("user_input_fields", ()))
+        """The parameters that no model sees."""
         self._check_hidden(where)
-        kinds = {
-            Asks.confirmation: confirms,
-            Asks.input: requires_user_input or bool(user_input_fields),
-            Asks.execution: external_execution,
-        }
-        wanted = [kind for kind, is_wanted in kinds.items() if is_wanted]
-        if len(wanted) > 1:
-            raise DefinitionError(
-                f"{where}: one of requires_confirmation, requires_user_input and external_execution"
-                f" may be true, not {' and '.join(wanted)}"
-            )
-        self._asks = wanted[0] if wanted else Asks.nobody if idempotent is False else None
-        self._limits: dict[str, Any] = {
-            "message": execution_message,
-            "idempotent": bool(idempotent),
-            "timeout": as_seconds(timeout, f"{where}: timeout"),
-            "on_timeout": parse_enum(OnTimeout, on_timeout, f"{where}: on_timeout"),
-            "strict_deadline": strict_deadline,
-        }
+        self._asks = _asked_of(where, options)
+        self._limits = _limits(where, options)
         cannot = self._asks in (Asks.input, Asks.execution)
         if cannot and self._limits["on_timeout"] is OnTimeout.approve:
             raise DefinitionError(f"{where}: on_timeout='approve' cannot answer for a person")
@@ -104,8 +103,11 @@ class Function:
                 f"tool {self.name!r} is marked as {self._asks} where it is defined, and as {asks}"
                 " by its toolkit; keep one"
             )
-        made = Function(self.function, name=self.name, description=self.description)
-        made.__dict__ = {**self.__dict__, "_asks": asks}
+        return self._with(_asks=asks)
+
+    def _with(self, **changed: Any) -> Function:
+        made = copy(self)
+        vars(made).update(changed)
         return made
 
     def until(self, timeout: float | None, on_timeout: OnTimeout) -> Function:
@@ -114,9 +116,7 @@ class Function:
             return self
         cannot = on_timeout is OnTimeout.approve and self._asks is not Asks.confirmation
         limits = {"timeout": timeout, "on_timeout": OnTimeout.skip if cannot else on_timeout}
-        made = Function(self.function, name=self.name, description=self.description)
-        made.__dict__ = {**self.__dict__, "_limits": {**self._limits, **limits}}
-        return made
+        return self._with(_limits={**self._limits, **limits})
 
     @property
     def guard(self) -> Guard | None:
@@ -155,11 +155,30 @@ class Function:
         )
 
 
-OPTIONS = tuple(
-    name
-    for name, each in inspect.signature(Function.__init__).parameters.items()
-    if each.kind is each.KEYWORD_ONLY
-)
+def _asked_of(where: str, options: ToolOptions) -> Asks | None:
+    stops = options.get("requires_confirmation") or options.get("stop_before_execution")
+    fills = options.get("requires_user_input") or options.get("user_input_fields")
+    outside = options.get("external_execution")
+    kinds = {Asks.confirmation: stops, Asks.input: fills, Asks.execution: outside}
+    wanted = [kind for kind, is_wanted in kinds.items() if is_wanted]
+    if len(wanted) > 1:
+        raise DefinitionError(
+            f"{where}: one of requires_confirmation, requires_user_input and external_execution"
+            f" may be true, not {' and '.join(wanted)}"
+        )
+    once = options.get("idempotent") is False
+    return wanted[0] if wanted else Asks.nobody if once else None
+
+
+def _limits(where: str, options: ToolOptions) -> dict[str, Any]:
+    on_timeout = options.get("on_timeout", OnTimeout.cancel)
+    return {
+        "message": options.get("execution_message"),
+        "idempotent": bool(options.get("idempotent")),
+        "timeout": as_seconds(options.get("timeout"), f"{where}: timeout"),
+        "on_timeout": parse_enum(OnTimeout, on_timeout, f"{where}: on_timeout"),
+        "strict_deadline": options.get("strict_deadline", False),
+    }
 
 
 def only(schema: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
@@ -216,18 +235,10 @@ def _is_context(hint: Any) -> bool:
 @overload
 def tool(function: Callable[..., Any], /) -> Function: ...
 @overload
-def tool(**options: Any) -> Callable[[Callable[..., Any]], Function]: ...
+def tool(**options: Unpack[ToolOptions]) -> Callable[[Callable[..., Any]], Function]: ...
 def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Make a tool of a function, and say what stands before it (seeds 003 and 004).
-
-    `requires_confirmation` (also as `stop_before_execution`) has a person approve each call, True
-    or a function of the arguments that says whether; `requires_user_input`, or `user_input_fields`
-    alone, has a person fill in what is named, or all, which the model then does not see;
-    `external_execution` has somebody outside run it and report. `execution_message` is the
-    question, in which `{name}` stands for an argument; `timeout`, `on_timeout` and
-    `strict_deadline` are those of any question. An approved tool is executed once, unless it is
-    `idempotent`; with `idempotent=False` a tool that nobody is asked about is executed once as
-    well, as an activity of its own.
+    """Make a tool of a function, and say what stands before it (seeds 003 and 004): `@tool`, or
+    `@tool(...)` with `ToolOptions`.
 
     Raises:
         DefinitionError: two of them at once, an option that there is not, a field that is no
@@ -235,7 +246,11 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """
     if function is not None:
         return Function(function)
-    return lambda function: Function(function, **options)
+
+    def make(function: Callable[..., Any]) -> Function:
+        return Function(function, **options)
+
+    return make
 
 
 def as_function(value: Any) -> Function:

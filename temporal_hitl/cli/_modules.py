@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from temporal_hitl.cli._exits import Usage
-from temporal_hitl.primitives import Definition
+from temporal_hitl.primitives import Definition, as_definition
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Contents:
 
     def add(self, module: ModuleType) -> None:
         """Add what `module` defines or imports."""
-        for value in vars(module).values():
+        for value in map(as_definition, vars(module).values()):
             for kind, fits in ((self.pipelines, _pipeline), (self.workflows, _workflow),
                                (self.activities, _activity)):  # fmt: skip
                 if fits(value) and not any(value is each for each in kind):
@@ -111,7 +111,7 @@ def _below(module: ModuleType) -> str:
 
 
 def _pipeline(value: Any) -> bool:
-    return isinstance(value, Definition)
+    return isinstance(as_definition(value), Definition)
 
 
 def _workflow(value: Any) -> bool:

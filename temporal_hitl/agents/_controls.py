@@ -1,0 +1,100 @@
+"""Toolkits by which an agent asks the user by itself (seed 003, "Dynamic User Input")."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+from pydantic_ai.exceptions import CallDeferred, ModelRetry
+
+from temporal_hitl._forms import Form
+from temporal_hitl.agents._adapter import GUARD
+from temporal_hitl.agents._tools import Function, Toolkit
+from temporal_hitl.errors import DefinitionError
+from temporal_hitl.review import UserInputField
+from temporal_hitl.turns import Asks, Guard
+
+_INPUT = (
+    "Ask the user by get_user_input, and not in prose, for what you need and do not have: for all"
+    " of it at once, for nothing twice. Take the values as they are given."
+)
+_FEEDBACK = "Where the user has to choose, ask by ask_user, and not in prose."
+
+
+class AskedField(BaseModel):
+    """One value that an agent asks for."""
+
+    field_name: str = Field(min_length=1)
+    field_type: Literal["str", "int", "float", "bool", "list", "dict"] = "str"
+    field_description: str | None = None
+
+
+class AskUserOption(BaseModel):
+    """One answer that the user may choose."""
+
+    label: str
+    description: str | None = None
+
+
+class AskUserQuestion(BaseModel):
+    """One question that the user answers by choosing."""
+
+    question: str
+    header: str | None = None
+    options: Annotated[list[AskUserOption], Field(min_length=2)]
+    multi_select: bool = False
+
+
+def _deferred(guard: Guard) -> CallDeferred:
+    return CallDeferred(kind="question", metadata={GUARD: guard.model_dump(mode="json")})
+
+
+def get_user_input(user_input_fields: list[AskedField]) -> str:
+    """Ask the user to fill in values, and return them."""
+    fields = [
+        UserInputField(each.field_name, each.field_type, description=each.field_description)
+        for each in user_input_fields
+    ]
+    try:
+        form = Form.of(fields, "get_user_input")
+    except DefinitionError as error:
+        raise ModelRetry(str(error)) from error
+    raise _deferred(Guard(asks=Asks.question, form=form.schema, fields=form.fields))
+
+
+def ask_user(questions: list[AskUserQuestion]) -> str:
+    """Ask the user to choose among the options of each question, and return what was chosen."""
+    if len({each.question for each in questions}) < len(questions) or not questions:
+        raise ModelRetry("ask different questions, at least one")
+    form: dict[str, Any] = {
+        "type": "object",
+        "properties": {each.question: _choice(each) for each in questions},
+        "required": [each.question for each in questions],
+        "additionalProperties": False,
+    }
+    raise _deferred(Guard(asks=Asks.question, form=form))
+
+
+def _choice(asked: AskUserQuestion) -> dict[str, Any]:
+    labels = [each.label for each in asked.options]
+    told = "; ".join(f"{e.label}: {e.description}" for e in asked.options if e.description)
+    named = {"title": asked.header or asked.question} | ({"description": told} if told else {})
+    if asked.multi_select:
+        items = {"type": "string", "enum": labels}
+        return {"type": "array", "items": items, "uniqueItems": True, "minItems": 1, **named}
+    return {"type": "string", "enum": labels, **named}
+
+
+class UserControlFlowTools(Toolkit):
+    """Lets an agent ask the user for values that it needs, by a form that it makes itself."""
+
+    def __init__(self, instructions: str | None = _INPUT) -> None:
+        tools = [Function(get_user_input)]
+        super().__init__("user_control_flow_tools", tools, instructions=instructions)
+
+
+class UserFeedbackTools(Toolkit):
+    """Lets an agent ask the user to choose among options that it makes itself."""
+
+    def __init__(self, instructions: str | None = _FEEDBACK) -> None:
+        super().__init__("user_feedback_tools", [Function(ask_user)], instructions=instructions)
