@@ -110,6 +110,9 @@ class Agents:
             if not stand.needs:
                 taken = await self._turn(agent, node, scope, stand, task)
                 stand.take(taken)
+                for each in taken.called:
+                    told = each.tool, each.call_id, each.outcome
+                    self._journal.tool_done(node, scope, agent.agent, *told)
                 match taken:
                     case Finished(output=output):
                         return output
@@ -156,6 +159,9 @@ class Agents:
                 needed.fed = await self._asked(needed, agent, node, scope)
             if needed.fed is None:
                 needed.fed = await self._ran(needed, agent, node, scope)
+        need, outcome = needed.need, needed.fed.kind
+        if need.asks is not Asks.member:
+            self._journal.tool_done(node, scope, agent.agent, need.tool, need.call_id, outcome)
 
     async def _asked(
         self, needed: NeedProgress, agent: AgentPlan, node: StepPlan, scope: Scope
@@ -190,6 +196,7 @@ class Agents:
         need = needed.need
         arguments = needed.arguments or {}
         given = ToolGiven(tool=need.tool, call_id=need.call_id, arguments=arguments)
+        self._journal.tool_started(node, scope, agent.agent, given)
         try:
             done = await self._functions.call(
                 "tool", _call_of(agent, need), node, scope, tool=given

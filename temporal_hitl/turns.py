@@ -25,6 +25,7 @@ __all__ = [
     "AnyFed",
     "AnyTaken",
     "Asks",
+    "Called",
     "Denied",
     "Exhausted",
     "Failed",
@@ -144,6 +145,14 @@ class Need(Guard):
 # How a turn ends
 
 
+class Called(_Crossing):
+    """A tool that ran within a turn, for who looks on."""
+
+    call_id: str
+    tool: str
+    outcome: Literal["value", "retry", "failed"] = "value"
+
+
 class _Taken(_Crossing):
     keep: int = 0
     """How many of the messages from before the turn still stand."""
@@ -151,6 +160,8 @@ class _Taken(_Crossing):
     """The messages after those."""
     usage: dict[str, JsonValue] = {}
     """Requests, tokens and tool calls of the agent so far, all turns together."""
+    called: list[Called] = []
+    """The tools that ran in the turn."""
 
 
 class Finished(_Taken):

@@ -277,7 +277,7 @@ class _Work:
             try:
                 return await self._steps(run, fed=results is None)
             except UsageLimitExceeded as error:
-                return Exhausted(**self._delta(run.all_messages()), error=str(error))
+                return Exhausted(**self._taken(run.all_messages()), error=str(error))
 
     def _model(self) -> Any:
         own = self._adapter.agent.model
@@ -297,7 +297,7 @@ class _Work:
                 self._now = run.all_messages()
                 self._save()
             if self._is_to_end(node):
-                return Unfinished(**self._delta(self._now))
+                return Unfinished(**self._taken(self._now))
             node = await run.next(node)
         return self._ended(run)
 
@@ -309,7 +309,7 @@ class _Work:
 
     def _ended(self, run: Any) -> AnyTaken:
         messages, output = run.all_messages(), run.result.output
-        delta = self._delta(messages)
+        delta = self._taken(messages)
         if not isinstance(output, DeferredToolRequests):
             return Finished(**delta, output=_OUTPUT.dump_python(output, mode="json"))
         waiting = {each.tool_call_id for each in (*output.calls, *output.approvals)}
@@ -325,6 +325,9 @@ class _Work:
             keep += 1
         usage = _USAGE.dump_python(self._latest, mode="json")
         return {"keep": keep, "new": dumped[keep:], "usage": usage}
+
+    def _taken(self, now: Sequence[Any]) -> dict[str, Any]:
+        return {**self._delta(now), "called": self._scope.called}
 
     def _save(self) -> None:
         # Nothing before the answers stand in a request: a turn that went on from there would not

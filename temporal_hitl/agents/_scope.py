@@ -31,6 +31,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 
 from temporal_hitl._sizes import LIMIT, size_of
+from temporal_hitl.turns import Called
 
 Predicate = Callable[..., Any]
 _PASSED_ON = (ApprovalRequired, CallDeferred, ModelRetry, ToolFailed, ToolRetryError, UserError)
@@ -99,6 +100,8 @@ class TurnScope(AbstractCapability[Any]):
     done: dict[str, Any] = field(default_factory=dict[str, Any])
     """What came of the calls of the last response, by call id."""
     beat: Callable[[], None] = lambda: None
+    called: list[Called] = field(default_factory=list[Called])
+    """What ran in this turn."""
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any]:
         """Return the agent's tools, guarded."""
@@ -138,6 +141,8 @@ class TurnScope(AbstractCapability[Any]):
 
     def _remember(self, call: ToolCallPart, record: dict[str, Any]) -> None:
         self.done[call.tool_call_id] = record
+        outcome: Any = next(iter(record))
+        self.called.append(Called(call_id=call.tool_call_id, tool=call.tool_name, outcome=outcome))
         self.beat()
 
 
