@@ -7,7 +7,7 @@ Every door ends here. Deterministic and synchronous: the caller brings the time.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from temporal_hitl.errors import (
     UnknownRequirement,
 )
 from temporal_hitl.requirements import (
+    BESIDE,
     AnyRequirement,
     AnyResolution,
     Channel,
@@ -80,10 +81,17 @@ class Ledger:
         self.refusals: list[Refusal] = []
         self.children: dict[str, str] = {}
         """The child runs in flight, by path: whom to ask for what this run does not have."""
+        self.beside: Callable[[AnyRequirement], AnyRequirement] | None = None
+        """Adds what is told beside a question to those who ask for it."""
         self._forms: dict[str, Form] = {}
         self._rounds: dict[str, int] = {}
         self._decisions: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
+
+    @property
+    def told(self) -> list[AnyRequirement]:
+        """What is open, with what is told beside it."""
+        return [self.beside(each) if self.beside else each for each in self.open.values()]
 
     @property
     def size(self) -> int:
@@ -312,7 +320,7 @@ def _refuse_doubles(resolutions: Sequence[AnyResolution]) -> None:
 
 
 def _size_of(requirement: AnyRequirement) -> int:
-    return len(requirement.model_dump_json().encode())
+    return len(requirement.model_dump_json(exclude=BESIDE).encode())
 
 
 def _is_late(asked: AnyRequirement, resolution: AnyResolution, now: datetime) -> bool:

@@ -185,6 +185,15 @@ class Gate:
         return list(self._ledger.open.values())
 
     @property
+    def told(self) -> list[AnyRequirement]:
+        """What is open, with what `tell_beside` adds."""
+        return self._ledger.told
+
+    def tell_beside(self, beside: Callable[[AnyRequirement], AnyRequirement]) -> None:
+        """Have who asks for what is open be told what `beside` makes of each."""
+        self._ledger.beside = beside
+
+    @property
     def records(self) -> list[ResolutionRecord]:
         """What was decided, in order."""
         return list(self._ledger.records.values())

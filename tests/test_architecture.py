@@ -46,6 +46,7 @@ LAYERS = (
     "_scope",
     "_given",
     "_progress",
+    "_previous",
     "_caller",
     "_budget",
     "_child_end",

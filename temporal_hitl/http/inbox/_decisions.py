@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from temporal_hitl.http._requirements import RequirementId, look_up
 from temporal_hitl.http._resolutions import decide
 from temporal_hitl.http._runs import RunId
 from temporal_hitl.http._service import key_of
+from temporal_hitl.http.inbox._comparing import Compared, compared
 from temporal_hitl.http.inbox._list import Wanted
 from temporal_hitl.http.inbox._pages import Form, Page, PageRoute, Posted, Visit
 from temporal_hitl.http.inbox._run import seen
@@ -206,6 +208,7 @@ async def _after(
 async def _open(page: Page, run_id: str, desk: Desk, status: int = 200) -> Response:
     asked = desk.asked
     reviewed = isinstance(asked, OutputReview | IterationReview)
+    previous = asked.previous if reviewed else None
     return page.render(
         "requirement.html",
         status,
@@ -213,10 +216,18 @@ async def _open(page: Page, run_id: str, desk: Desk, status: int = 200) -> Respo
         desk=desk,
         asked=asked,
         output=shown(asked.output) if reviewed else None,
+        previous=previous,
+        changes=await _changes(asked) if reviewed else None,
         arguments=shown(getattr(asked, "tool_args", None)),
         late=asked.deadline is not None and asked.deadline < datetime.now(UTC),
         run=await seen(page.here, run_id),
     )
+
+
+async def _changes(asked: OutputReview | IterationReview) -> Compared | None:
+    if asked.previous is None or asked.previous.left_out is not None:
+        return None
+    return await asyncio.to_thread(compared, asked.previous.output, asked.output)
 
 
 async def _closed(
