@@ -8,7 +8,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Confirm, Loop, Parallel, Reject, Step, StepInput, Workflow
-from temporal_hitl.http.inbox._comparing import LINES, SIZE, compared
+from temporal_hitl.http.inbox._comparing import LINES, SIZE, Line, compared
 from temporal_hitl.http.inbox._showing import shown
 from temporal_hitl.http.inbox._tree import DEEP, LONG, NODES, WIDE, Node, tree
 from tests.pages import Element, read
@@ -95,6 +95,12 @@ def test_what_has_changed(before: Any, after: Any, expected: list[str]) -> None:
     ]
     assert expected == lines
     assert (not expected) == told.is_same
+
+
+def words(line: Line) -> str:
+    """Return the text of a line, with brackets around the words that have changed in it."""
+    marks = len(line.parts) > 1
+    return "".join(f"[{text}]" if differs and marks else text for differs, text in line.parts)
 
 
 @pytest.mark.parametrize("large", ["x" * (SIZE + 1), "\n" * LINES])

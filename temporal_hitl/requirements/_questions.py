@@ -31,7 +31,7 @@ def digest_of(data: Any) -> str:
 
 
 BESIDE = {"previous"}
-"""What is told beside a question and is no part of it: neither of its digest nor of what is kept."""
+"""What is told beside a question and is no part of it: not of its digest, nor of what is kept."""
 
 
 class Wire(BaseModel):
