@@ -24,6 +24,9 @@ class Words:
     token = "Token"
     unknown_token = "This token is not known."
 
+    unreachable = (
+        "Temporal cannot be reached since {since}. What you see is from {as_of}, and may be old."
+    )
     nothing_waits = "Nothing waits for a person."
     nothing_found = "Nothing that waits is like that."
     waits = "{count} waiting"

@@ -101,7 +101,7 @@ function listen() {
   } else if (!events) {
     events = new EventSource(live.dataset.events);
     if (live.id === "answers") events.addEventListener("closed", decided);
-    else for (const name of ["opened", "closed", "lost"]) events.addEventListener(name, soon);
+    else for (const name of ["opened", "closed", "lost", "unavailable", "available"]) events.addEventListener(name, soon);
   }
 }
 
