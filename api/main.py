@@ -41,7 +41,8 @@ def application(settings: Settings | None = None) -> FastAPI:
         )
         yield
 
-    app = FastAPI(title="temporal_hitl", lifespan=lifespan)
+    # FastAPI's own pages of the document load their script from another site.
+    app = FastAPI(title="temporal_hitl", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_api_route("/", _to_inbox, include_in_schema=False)
     app.include_router(health_router(lambda: clients[-1] if clients else None))
     tell_problems(app)

@@ -58,6 +58,8 @@ async def test_the_service(env: WorkflowEnvironment, configured: str, tmp_path: 
             answered = await http.post(path, json={"action": "reject"})
             missing = await http.get("/nothing")
             page = await http.get("/", follow_redirects=True)
+            viewers = [(await http.get(f"/{each}")).status_code for each in ("docs", "redoc")]
+            document = await http.get("/openapi.json")
             await client.cancel(run)
             await ended(client, run)
             await replays(client.handle(run), article_refinement)
@@ -65,6 +67,7 @@ async def test_the_service(env: WorkflowEnvironment, configured: str, tmp_path: 
     assert ([200, 200], 401) == (health, nobody.status_code)
     assert [each.name for each in PIPELINES] == names
     assert (200, "/inbox") == (page.status_code, page.url.path)
+    assert ([404, 404], 200) == (viewers, document.status_code)  # Those load another site's script.
     assert (201, 200) == (started.status_code, answered.status_code)
     assert "ana" == answered.json()["resolution"]["resolved_by"]
     assert (404, "application/problem+json") == (
