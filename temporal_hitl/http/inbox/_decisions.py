@@ -21,7 +21,14 @@ from temporal_hitl.http.inbox._list import Wanted
 from temporal_hitl.http.inbox._pages import Form, Page, PageRoute, Posted, Visit
 from temporal_hitl.http.inbox._run import seen
 from temporal_hitl.http.inbox._showing import as_json, shown
-from temporal_hitl.http.inbox._widgets import Unreadable, Widget, filled, widgets
+from temporal_hitl.http.inbox._widgets import (
+    Unreadable,
+    Widget,
+    anything,
+    arguments,
+    filled,
+    widgets,
+)
 from temporal_hitl.http.inbox._words import Words
 from temporal_hitl.requirements import (
     AnyRequirement,
@@ -31,6 +38,8 @@ from temporal_hitl.requirements import (
     Question,
     ResolutionRecord,
     Route,
+    ToolConfirmation,
+    ToolExecution,
     ToolInput,
     UserInput,
 )
@@ -51,6 +60,7 @@ class Desk:
     """The form that was sent, where one was refused."""
     form: list[Widget] = field(default_factory=list[Widget])
     output: Widget | None = None
+    """What an edit, or a report, is written into."""
     written: dict[str, str] = field(default_factory=dict[str, str])
     """What was written beside it: comment, feedback, name."""
     chosen: dict[str, str] = field(default_factory=dict[str, str])
@@ -67,6 +77,10 @@ class Desk:
             desk.form = widgets(asked.form, asked.fields)
         if isinstance(asked, OutputReview | IterationReview):
             desk.output = _editor(asked.output)
+        if isinstance(asked, ToolConfirmation):
+            desk.form = arguments(asked.tool_args, getattr(asked, "form", None))
+        if isinstance(asked, ToolExecution):
+            desk.output = Widget("result", "lines", Words.tool_result, Words.tool_result_hint)
         return desk
 
     @property
@@ -100,8 +114,13 @@ class Desk:
             case "answer":
                 values, readable = filled(self.form, posted)
                 return {"values": values} if readable else None
+            case "edit_arguments":
+                values, readable = filled(self.form, posted)
+                return {"arguments": values} if readable else None
             case "edit":
                 return self._edit(posted)
+            case "report":
+                return {"result": anything(self._written_output(posted))}
             case _:
                 return {}
 
@@ -117,13 +136,18 @@ class Desk:
         return sorted(self.chosen, key=lambda choice: int(self.chosen[choice]))
 
     def _edit(self, posted: Posted) -> dict[str, Any] | None:
+        self._written_output(posted)
         assert self.output is not None, "only a review has an output"
-        self.output.written = [posted.text(self.output.field)]
         try:
             return {"output": self.output.read()}
         except Unreadable as wrong:
             self.output.problems = [str(wrong)]
             return None
+
+    def _written_output(self, posted: Posted) -> str:
+        assert self.output is not None, "only reviews and reports are written"
+        self.output.written = [posted.text(self.output.field)]
+        return self.output.written[0]
 
     def refuse(self, refusal: Refused) -> None:
         """Put what is wrong beside the fields."""
@@ -143,10 +167,10 @@ def _whole(refusal: Refused) -> FieldProblem:
 
 
 def _widget_of(path: str | None, fields: dict[str, Widget]) -> Widget | None:
-    name = (path or "").removeprefix("body.values.")
+    name = (path or "").removeprefix("body.values.").removeprefix("body.arguments.")
     while name and name not in fields:
         name = name.rpartition(".")[0]
-    return fields.get(name)
+    return fields.get(name) if name else None
 
 
 def _editor(output: Any) -> Widget:

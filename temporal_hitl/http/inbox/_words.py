@@ -108,12 +108,19 @@ class Words:
     values = "Values"
     new_output = "Output"
     edit = "Edit"
+    edit_arguments = "Edit the arguments"
+    tool_result = "Result"
+    tool_result_hint = "JSON, or else it is taken as text. Empty stands for null."
+    tool = "Tool"
+    agent = "Agent"
     actions: ClassVar[dict[str, str]] = {
         "confirm": "Confirm",
         "answer": "Send",
         "select": "Choose",
         "retry": "Try again",
         "edit": "Keep as edited",
+        "edit_arguments": "Go ahead as edited",
+        "report": "Report",
         "reject": "Reject",
         "skip": "Leave it out",
     }
