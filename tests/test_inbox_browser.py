@@ -18,6 +18,8 @@ from temporal_hitl.http import BearerTokens, Inbox
 from tests.browser import chromium, filled, opened
 from tests.stage import ended, paused, replays, serving, until
 from tests.test_inbox import ANSWERS, HOSTILE, all_open, kinds, path
+from tests.test_inbox_tools import ASKS, AgentDesk
+from tests.test_inbox_values import FIRST, SECOND, is_open, rounds
 from tests.web import application, listening, tokens
 
 pytestmark = pytest.mark.browser
@@ -172,7 +174,7 @@ async def test_live(env: WorkflowEnvironment, browser: Browser) -> None:
         await page.locator("a[href$='/p.a']").wait_for(state="detached")
         kept = await page.evaluate(
             "[window.here, document.activeElement.getAttribute('href'),"
-            " document.querySelectorAll('input:checked').length]"
+            " document.querySelectorAll('input[name=row]:checked').length]"
         )
         await client.resolve(run, Confirm(requirement_id="p.b"))
         await shows(page, "Nothing that waits is like that.")
@@ -211,6 +213,59 @@ async def test_keyboard(env: WorkflowEnvironment, browser: Browser) -> None:
 
     assert "just c, j and ?" == written
     assert "confirm" == record.action
+
+
+async def test_all_of_a_page(env: WorkflowEnvironment, browser: Browser) -> None:
+    """All that a page lists is selected at once, and confirmed; each has its result, and `u` leads
+    back to the list.
+    """
+    async with serving(env, both) as client, served(client, both) as base:
+        run = await client.start(both)
+        await until(lambda: all_open(client, run, 2))
+        page = await opened(browser, base)
+        await page.goto(f"/inbox?run_id={run}")
+        await page.locator("a[href$='/p.b']").wait_for()
+        await page.check("#all")
+        await shows(page, "(2)")
+        await page.uncheck("input[name=row] >> nth=0")
+        partly = await page.evaluate("document.getElementById('all').indeterminate")
+        await page.check("#all")
+        await page.click("#confirm")
+        await shows(page, "What became of your answers")
+        became = await page.inner_text(".became")
+        await page.keyboard.press("u")
+        await page.wait_for_url("**/inbox")
+        await ended(client, run)
+        await replays(client.handle(run), both)
+        await page.context.close()
+
+    assert (True, 2) == (partly, became.count(": counts"))
+
+
+async def test_arguments_are_edited(env: WorkflowEnvironment, browser: Browser) -> None:
+    """What an agent wants to call a tool with is unfolded, edited and accepted; the page then shows
+    the arguments that count.
+    """
+    async with serving(env, workflows=[AgentDesk]) as client, served(client) as base:
+        run = await client.start("agent_desk")
+        await until(lambda: all_open(client, run, len(ASKS)))
+        page = await opened(browser, base)
+        await page.goto(path(run, "change"))
+        hidden = await page.is_visible("#edit_arguments")
+        await page.click("summary:has-text('Edit the arguments')")
+        await filled(page, "edit_arguments-form", {"value.": '{"to": "Ada"}', "name": "Al"})
+        await shows(page, "Al edited the arguments")
+        shown = await page.inner_text("section[aria-labelledby=the-answer] .tree")
+        await page.keyboard.press("n")
+        await page.wait_for_url("**/requirements/*")
+        record = (await client.requirements(run, resolved=True)).resolved[0]
+        await client.cancel(run)
+        await ended(client, run)
+        await replays(client.handle(run), workflows=[AgentDesk])
+        await page.context.close()
+
+    assert (False, {"to": "Ada"}) == (hidden, record.resolution.model_dump()["arguments"])
+    assert ["to Ada"] == [" ".join(shown.split()[1:])]
 
 
 async def findings(page: Page) -> list[str]:
@@ -262,3 +317,40 @@ async def test_for_everybody(env: WorkflowEnvironment, browser: Browser) -> None
     assert {} == {each: found for each, found in faults.items() if found}
     assert {"404", "422"} == {each for told in said for each in re.findall(r"\b4\d\d\b", told)}
     assert [] == [told for told in said if "Failed to load resource" not in told]
+
+
+async def test_rounds_and_tools_for_everybody(env: WorkflowEnvironment, browser: Browser) -> None:
+    """The pages that compare two rounds, and those of what agents ask, are as good for everybody,
+    and a tree opens and closes by the keyboard.
+    """
+    async with (
+        serving(env, rounds, workflows=[AgentDesk]) as client,
+        served(client, rounds) as base,
+    ):
+        run, desk = await client.start(rounds), await client.start("agent_desk")
+        await until(lambda: all_open(client, run, len(FIRST)))
+        for each in FIRST:
+            await client.resolve(run, Reject(requirement_id=each, feedback="again"))
+        await until(lambda: is_open(client, run, SECOND))
+        await until(lambda: all_open(client, desk, len(ASKS)))
+        paths = [*(path(run, each) for each in SECOND), *(path(desk, each) for each in ASKS)]
+        faults = dict[str, Any]()
+        for width, scheme in SCREENS[:2]:
+            viewport = {"width": width, "height": 800}
+            page = await opened(browser, base, viewport=viewport, color_scheme=scheme)
+            for each in paths:
+                await page.goto(each)
+                faults[f"{each} {width} {scheme}"] = await findings(page)
+            await page.goto(path(run, SECOND[0]))
+            await page.focus(".tree summary")
+            closed = [await page.is_visible(".tree .text >> nth=0")]
+            await page.keyboard.press("Enter")
+            closed.append(await page.is_visible(".tree .text >> nth=0"))
+            assert [True, False] == closed
+            await page.context.close()
+        for each in (run, desk):
+            await client.cancel(each)
+            await ended(client, each)
+        await replays(client.handle(run), rounds)
+
+    assert {} == {each: found for each, found in faults.items() if found}

@@ -20,7 +20,7 @@ from temporal_hitl.http.inbox._comparing import Compared, compared
 from temporal_hitl.http.inbox._list import Wanted
 from temporal_hitl.http.inbox._pages import Form, Page, PageRoute, Posted, Visit
 from temporal_hitl.http.inbox._run import seen
-from temporal_hitl.http.inbox._showing import as_json, shown
+from temporal_hitl.http.inbox._showing import Shown, as_json, shown
 from temporal_hitl.http.inbox._widgets import (
     Unreadable,
     Widget,
@@ -31,11 +31,15 @@ from temporal_hitl.http.inbox._widgets import (
 )
 from temporal_hitl.http.inbox._words import Words
 from temporal_hitl.requirements import (
+    Answer,
     AnyRequirement,
+    Edit,
+    EditArguments,
     ErrorDecision,
     IterationReview,
     OutputReview,
     Question,
+    Report,
     ResolutionRecord,
     Route,
     ToolConfirmation,
@@ -248,6 +252,17 @@ async def _open(page: Page, run_id: str, desk: Desk, status: int = 200) -> Respo
     )
 
 
+def _answer(record: ResolutionRecord) -> Shown | None:
+    """Return what somebody has written, where that is more than yes or no."""
+    match record.resolution:
+        case Answer(values=written) | EditArguments(arguments=written):
+            return shown(written)
+        case Edit(output=written) | Report(result=written):
+            return shown(written)
+        case _:
+            return None
+
+
 async def _changes(asked: OutputReview | IterationReview) -> Compared | None:
     if asked.previous is None or asked.previous.left_out is not None:
         return None
@@ -268,6 +283,7 @@ async def _closed(
         status,
         run_id=run_id,
         record=record,
+        answer=_answer(record),
         notice=notice,
         following=next(following, None),
         run=await seen(page.here, run_id),

@@ -38,6 +38,7 @@ class Words:
     deadline = "Deadline"
     no_deadline = "none"
     select_row = "Select: {message}"
+    select_all = "Select all on this page"
     filters = "Filters"
     search = "Search"
     any = "any"
@@ -51,6 +52,7 @@ class Words:
     selected = "With the selected"
 
     of_run = "Run"
+    of_root_run = "Run at the top"
     step = "Step"
     asked = "Asked"
     round = "Round"
@@ -90,6 +92,8 @@ class Words:
     arguments = "Arguments"
 
     your_answer = "Your answer"
+    to_your_answer = "To your answer"
+    the_answer = "The answer"
     only_reviewers = "You may look at this; answering needs the role of a reviewer."
     by_other_means = "This kind is answered by the HTTP API, from Python or by the command line."
     name = "Your name"
@@ -169,6 +173,8 @@ class Words:
     start = "Start"
     no_pipelines = "This service starts no pipelines."
     only_operators = "Starting a run needs the role of an operator."
+    session_id = "Session"
+    user_id = "For the user"
     input_hint = "JSON, or else it is taken as text. Empty stands for no input."
 
     problem = "This did not work"
@@ -184,6 +190,8 @@ class Words:
         "c": "go to confirm",
         "r": "go to reject",
         "/": "search",
+        "n": "what is next, once this is decided; the next page",
+        "u": "back to the inbox",
         "?": "this help",
     }
     kinds: ClassVar[dict[str, str]] = {
