@@ -75,7 +75,10 @@ class Words:
     arguments = "Arguments"
 
     your_answer = "Your answer"
+    only = "Only"
+    only_these = "Only {roles} may answer this, and your answers are not signed as any of these."
     only_reviewers = "You may look at this; answering needs the role of a reviewer."
+    signed = "signed as {roles}"
     by_other_means = "This kind is answered by the HTTP API, from Python or by the command line."
     name = "Your name"
     comment = "Comment"
