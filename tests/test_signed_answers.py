@@ -492,3 +492,33 @@ async def test_in_one_task_with_a_cancel(env: WorkflowEnvironment) -> None:
         await replays(client.handle(run), payment)
 
     assert RunStatus.cancelled == output.status
+
+
+async def test_in_one_task_with_another(env: WorkflowEnvironment) -> None:
+    """Of signed answers that a worker finds together one counts, and the others are told so, even
+    where the run ends with the one: it waits until all have been verified.
+    """
+    queue, asks = new_queue(), [{"kind": "confirm", "name": "pay", "roles": ROLES}]
+    client = HitlClient(env.client, task_queue=queue)
+    handle = await env.client.start_workflow(
+        "Desk", args=[asks], id=f"desk-{queue}", task_queue=queue
+    )
+    async with Worker(env.client, task_queue=queue, workflows=[Desk]):
+        await until(lambda: open_ids(client, handle.id))
+    people = ("bob", "cy", "di", "ed")
+    await handle.signal("resolve", confirmed(client, handle.id).to_wire())
+    asking = [
+        asyncio.create_task(client.resolve(handle.id, confirmed(client, handle.id, subject=each)))
+        for each in people
+    ]
+    await asyncio.sleep(0.3)  # The server holds the updates until a worker comes.
+    async with Worker(env.client, task_queue=queue, workflows=[Desk], plugins=[HitlPlugin()]):
+        told = await asyncio.gather(*asking, return_exceptions=True)
+        (done,) = await handle.result()
+    replayer = Replayer(workflows=[Desk], plugins=[HitlPlugin()])
+    await replayer.replay_workflow(await handle.fetch_history())
+
+    assert "ana" == done["resolved_by"]
+    assert ["ana (signed, http)"] * len(people) == [
+        re.findall(r"already: (.*) decided", str(each))[0] for each in told
+    ]
