@@ -113,7 +113,9 @@ def _one(requirement: AnyRequirement, info: Info) -> str:
 
 def _only(requirement: AnyRequirement) -> str:
     roles = ", ".join(f"`{each}`" for each in requirement.roles)
-    return f"Only: {roles}. Answered signed: in the inbox, over the HTTP API, or with `temporal-hitl`."
+    return (
+        f"Only: {roles}. Answered signed: in the inbox, over the HTTP API, or with `temporal-hitl`."
+    )
 
 
 def _so_far(requirement: AnyRequirement) -> str:

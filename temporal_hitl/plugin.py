@@ -164,7 +164,8 @@ def _activity_name(function: Callable[..., Any]) -> str | None:
 
 
 def _activity_names(config: WorkerConfig) -> set[str | None]:
-    return {_activity_name(each) for each in config.get("activities") or ()}
+    activities: Sequence[Callable[..., Any]] = config.get("activities") or ()
+    return {_activity_name(each) for each in activities}
 
 
 def _converter(existing: DataConverter | None) -> DataConverter:

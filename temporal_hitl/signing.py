@@ -186,7 +186,7 @@ class SigningKeys:
 
 @dataclass(frozen=True)
 class Signer:
-    """Signs answers, as whoever holds the keys may, in anybody's name: so it authenticates first."""
+    """Signs answers, in anybody's name: whoever has one finds out first who answers."""
 
     keys: SigningKeys
     channel: Channel

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,7 +14,6 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
 from temporal_hitl import (
-    Answer,
     Confirm,
     HitlClient,
     HitlPlugin,
@@ -31,10 +28,8 @@ from temporal_hitl.errors import (
     AlreadyResolved,
     BadSignature,
     DecisionConflict,
-    MalformedResolution,
     NotPermitted,
     OperatorError,
-    ResolutionError,
 )
 from temporal_hitl.requirements import AnyResolution, Channel, Identity
 from temporal_hitl.signing import KEYS as VARIABLE
@@ -114,8 +109,9 @@ def wrong_ones(client: HitlClient, run: str) -> Iterator[tuple[str, AnyResolutio
         yield f'cannot be read .*"{claim}"', resigned(good, without=claim)
     for garbage in ("", "x", "a.b.c", "\0", "é.é.é"):
         yield "cannot be read", good.model_copy(update={"signature": garbage})
-    yield "by finance or chief only; 'ana' has the roles: reviewer", confirmed(
-        client, run, roles=["reviewer"]
+    yield (
+        "by finance or chief only; 'ana' has the roles: reviewer",
+        confirmed(client, run, roles=["reviewer"]),
     )
     yield "has the roles: none", confirmed(client, run, roles=[])
 
@@ -171,7 +167,7 @@ async def test_the_record_says_who(env: WorkflowEnvironment) -> None:
         for key, channel in channels.items()
     ] == [(each.resolved_by, each.identity, each.channel, each.roles) for each in records]
     assert "pay-er (signed, http) decided 'confirm' by update at" in records[0].told()
-    assert [None, None] == [getattr(each.resolution, "signature") for each in records]
+    assert [None, None] == [getattr(each.resolution, "signature", "") for each in records]
     assert "signature" not in output.model_dump_json()
     assert ["p.pay", "p.tell"] == list(scheduled)  # Verified without an activity's events.
     assert not any(secret in told for secret in (SECRET, BEFORE))
@@ -194,7 +190,9 @@ async def test_who_has_no_signature_is_told_where_to_answer(env: WorkflowEnviron
             await client.resolve(run, Confirm(requirement_id="pay", resolved_by="ana"))
         length = len((await handle.fetch_history()).events)
         by_cli = [
-            await cli(env, *f"workflow update execute --name confirm -w {run}".split(), "--input", '"pay"'),
+            await cli(
+                env, *f"workflow update execute --name confirm -w {run}".split(), "--input", '"pay"'
+            ),
             await cli(env, *f"workflow signal --name confirm -w {run}".split(), "--input", '"pay"'),
         ]
         rejected = Reject(requirement_id="pay").to_wire()
@@ -206,8 +204,8 @@ async def test_who_has_no_signature_is_told_where_to_answer(env: WorkflowEnviron
 
     told = (
         "'pay' is answered by finance or chief only, and nothing signs for who answers here: answer"
-        " it in the inbox or over the HTTP API, signed in with that role, or with temporal-hitl on a"
-        " machine that has HITL_SIGNING_KEYS"
+        " it in the inbox or over the HTTP API, signed in with that role, or with temporal-hitl on"
+        " a machine that has HITL_SIGNING_KEYS"
     )
     assert (told, tuple(ROLES)) == (str(refused.value), waiting.requirements[0].roles)
     assert "Only: `finance`, `chief`. Answered signed" in shown and "--name" not in shown
@@ -283,10 +281,10 @@ async def test_one_of_many_wins(env: WorkflowEnvironment) -> None:
     async with serving(env, definition) as client:
         run = await client.start(definition)
         await paused(client, run)
-        people = [f"p{number}" for number in range(20)]
+        people = [f"p{number}" for number in range(10)]
         answers = [confirmed(client, run, subject=each) for each in people]
         answers += [Confirm(requirement_id="pay", resolved_by=f"un{each}") for each in people]
-        answers = [each for pair in zip(answers[:20], answers[20:], strict=True) for each in pair]
+        answers = [each for pair in zip(answers[:10], answers[10:], strict=True) for each in pair]
         told = await asyncio.gather(
             *(client.resolve(run, each) for each in answers), return_exceptions=True
         )
@@ -297,7 +295,7 @@ async def test_one_of_many_wins(env: WorkflowEnvironment) -> None:
     assert [record] == [each for each in told if not isinstance(each, BaseException)]
     losers = [each for each in told if isinstance(each, BaseException)]
     assert {AlreadyResolved} == {type(each) for each in losers}
-    assert [f"'pay' is resolved already: {record.told()}"] * 39 == [str(each) for each in losers]
+    assert [f"'pay' is resolved already: {record.told()}"] * 19 == [str(each) for each in losers]
 
 
 async def test_many_are_verified_at_once(env: WorkflowEnvironment) -> None:
@@ -357,7 +355,9 @@ async def test_keys_are_rotated(env: WorkflowEnvironment, monkeypatch: pytest.Mo
     assert {Identity.signed} == {each.identity for each in (old, *rest)}
 
 
-@pytest.mark.parametrize("text", ["secret", ":" + SECRET, "a:short-secret", f"a:{SECRET},a:{SECRET}"])
+@pytest.mark.parametrize(
+    "text", ["secret", ":" + SECRET, "a:short-secret", f"a:{SECRET},a:{SECRET}"]
+)
 def test_keys_that_are_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no key is refused where it is read, with what to write and without a word of it."""
     monkeypatch.setenv(VARIABLE, text)
@@ -398,10 +398,15 @@ async def test_a_worker_without_the_plugin(env: WorkflowEnvironment) -> None:
     replayer = Replayer(workflows=[Desk], plugins=[HitlPlugin()])
     await replayer.replay_workflow(await started.fetch_history())
 
-    assert [
-        "the worker of this run verifies no signatures: an operator gives it HitlPlugin(), and"
-        " HITL_SIGNING_KEYS"
-    ] * 2 == told == [str(refused.value), told[1]]
+    assert (
+        [
+            "the worker of this run verifies no signatures: an operator gives it HitlPlugin(), and"
+            " HITL_SIGNING_KEYS"
+        ]
+        * 2
+        == told
+        == [str(refused.value), told[1]]
+    )
     assert (Identity.signed, tuple(ROLES)) == (record.identity, ("finance", "chief"))
 
 
@@ -487,7 +492,7 @@ async def test_in_one_task_with_a_cancel(env: WorkflowEnvironment) -> None:
     await client.cancel(run)
     async with serving(env, payment, queue=queue):
         output = await ended(client, run)
-        with pytest.raises(AlreadyResolved, match="the run has ended|no longer needs it"):
+        with pytest.raises(AlreadyResolved, match="the run no longer needs it"):
             await asking
         await replays(client.handle(run), payment)
 

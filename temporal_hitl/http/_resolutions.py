@@ -43,7 +43,7 @@ router = APIRouter(route_class=ProblemRoute, tags=["requirements"])
 MANY = 500
 """How many answers one request may hold."""
 _BESIDE = {"requirement_id", "decision_id", "signature"}
-"""What a resolution has, and its body has not: the path, the Idempotency-Key and who calls say it."""
+"""What a resolution has, and its body has not: the path, the Idempotency-Key, and who calls."""
 
 
 def _body_of(resolution: type[Any]) -> type[Any]:

@@ -31,9 +31,10 @@ def hitl_router(
 
     `workflows` are the pipelines that it shows and starts; requirements of every run are listed and
     answered. Without an `authenticator` only this machine is served. With an `inbox`, its pages are
-    at `/inbox`. With `signing_keys`, which the workers have too, the answers of callers who have a name
-    are signed: only then are they more than a claim, and may answer what asks for a role. What goes wrong is told as `application/problem+json`, whatever application the
-    router is included in.
+    at `/inbox`. With `signing_keys`, which the workers have too, the answers of callers who have a
+    name are signed, and may answer what is for certain roles; without, who decides is a claim.
+    What goes wrong is told as `application/problem+json`, whatever application the router is
+    included in.
     """
     hitl = client if isinstance(client, HitlClient) else HitlClient(client)
     service = service_of(hitl, workflows, authenticator or LoopbackOnly(), signing_keys)
