@@ -53,6 +53,8 @@ class Verifier:
         self._under_way.append(ticket)
         try:
             told = await self._told(ticket, [_question(each) for each in signed])
+            if self._under_way[0] != ticket:  # The first one wins, not the first one verified.
+                await workflow.wait_condition(lambda: self._under_way[0] == ticket)
         except (Exception, asyncio.CancelledError):
             self._under_way.remove(ticket)
             raise

@@ -164,7 +164,7 @@ def _activity_name(function: Callable[..., Any]) -> str | None:
 
 
 def _activity_names(config: WorkerConfig) -> set[str | None]:
-    activities: Sequence[Callable[..., Any]] = config.get("activities") or ()
+    activities: list[Any] = [*(config.get("activities") or ())]
     return {_activity_name(each) for each in activities}
 
 
