@@ -35,6 +35,7 @@ from temporal_hitl.errors import (
 from temporal_hitl.requirements import AnyResolution, Channel, Identity
 from temporal_hitl.signing import KEYS as VARIABLE
 from temporal_hitl.signing import SKEW, SigningKeys
+from tests import resets
 from tests.desk import Desk
 from tests.signatures import BEFORE, KEYS, SECRET, claimed, confirmed, resigned, sign
 from tests.stage import (
@@ -536,3 +537,39 @@ async def test_in_one_task_with_another(env: WorkflowEnvironment) -> None:
     assert ["ana (signed, http)"] * len(people) == [
         re.findall(r"already: (.*) decided", str(each))[0] for each in told
     ]
+
+
+@pytest.mark.parametrize("door", resets.DOORS)
+async def test_after_a_reset(env: WorkflowEnvironment, door: str) -> None:
+    """An answer that a reset delivers again to its question counts while its signature holds; where
+    it has expired it is refused, kept, and the question waits for another one.
+    """
+    definition = resets.pipeline()
+    async with serving(env, definition) as client:
+        run = await client.start(definition, "it")
+        await paused(client, run)
+        lasts = timedelta(seconds=1) - SKEW
+        first = sign(client, run, Confirm(requirement_id="sign", decision_id="1"), lasts=lasts)
+        handle = client.handle(run)
+        if door == "update":
+            await client.resolve(run, first)
+        else:
+            await handle.signal("resolve", first.to_wire())
+        await resets.asked(client, run, "send")
+        point = await resets.opening(handle, "sign")
+        await asyncio.sleep(1.1)  # Until it does not hold any more.
+        await resets.reset(env, run, "--event-id", await resets.next_task(handle, point))
+        waiting = await resets.asked(client, run, "sign")
+        await until(lambda: all_refused(client, run, 1))
+        again = await client.resolve(run, confirmed(client, run, "sign"))
+        await resets.asked(client, run, "send")
+        refused = (await client.requirements(run)).refused
+        await client.cancel(run)
+        await client.wait_for_end(run)
+        await replays(client.handle(run), definition)
+
+    assert [] == waiting.resolutions
+    assert ["'sign': the signature has expired: give the answer again"] == [
+        each.reason for each in refused
+    ]
+    assert Identity.signed == again.identity

@@ -169,7 +169,8 @@ class Token(BaseModel):
     def _are_roles(cls, roles: frozenset[str]) -> frozenset[str]:
         for each in sorted(roles):
             if not is_role(each):
-                raise ValueError(f"{each!r:.100} is no role; write a word in lower case")
+                # Without it: somebody may have written the token itself there.
+                raise ValueError("a role is a word in lower case")
         return frozenset(str(each) for each in roles)
 
 
