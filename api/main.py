@@ -27,7 +27,7 @@ PIPELINES = [data_release, article_refinement]
 def application(settings: Settings | None = None) -> FastAPI:
     """Return the service; it connects to Temporal when it is first called, and waits for no one."""
     chosen = settings or Settings()
-    authenticator = chosen.authenticator()
+    authenticator, keys = chosen.authenticator(), chosen.keys()
     clients = list[HitlClient]()
 
     @asynccontextmanager
@@ -37,7 +37,13 @@ def application(settings: Settings | None = None) -> FastAPI:
         )
         clients.append(client)
         app.include_router(
-            hitl_router(client, PIPELINES, authenticator=authenticator, inbox=chosen.inbox())
+            hitl_router(
+                client,
+                PIPELINES,
+                authenticator=authenticator,
+                inbox=chosen.inbox(),
+                signing_keys=keys,
+            )
         )
         yield
 

@@ -1,4 +1,5 @@
-"""Make a bearer token: `python -m api.tokens USER ROLE...` (viewer, reviewer, operator).
+"""Make a bearer token: `python -m api.tokens USER ROLE...` (viewer, reviewer, operator, and roles
+of your own, which questions may be for).
 
 Prints the token, once, and what belongs into the file of tokens, which does not hold it.
 """
@@ -6,17 +7,22 @@ Prints the token, once, and what belongs into the file of tokens, which does not
 import json
 import sys
 
-from temporal_hitl.http import Role, new_token
+from temporal_hitl.http import Role, is_role, new_token
 
 
 def main(arguments: list[str]) -> int:
     """Print a new token for the user and the roles named; return the exit code."""
     roles = [each.value for each in Role]
-    if len(arguments) < 2 or not set(arguments[1:]) <= set(roles):
+    own = [each for each in arguments[1:] if each not in roles]
+    if len(arguments) < 2 or not all(map(is_role, own)):
         print(
-            f"usage: python -m api.tokens USER ROLE...; roles: {', '.join(roles)}", file=sys.stderr
+            f"usage: python -m api.tokens USER ROLE...; roles: {', '.join(roles)}, and your own in"
+            " lower case",
+            file=sys.stderr,
         )
         return 2
+    if own:
+        print(f"# Roles of your own: {', '.join(own)}", file=sys.stderr)
     secret, kept = new_token(arguments[0], arguments[1:])
     print(f"# Give this to {kept.user}; it is shown once: {secret}", file=sys.stderr)
     print("[[tokens]]")

@@ -96,7 +96,7 @@ async def ran(module: str, *arguments: str) -> tuple[int, str, str]:
 async def test_tokens_are_made(tmp_path: Path) -> None:
     """What is printed for the file of tokens holds no token, and unknown roles are refused."""
     made = ran("api.tokens", 'O"Neil', "viewer")
-    (code, kept, shown), wrong = await asyncio.gather(made, ran("api.tokens", "ana", "king"))
+    (code, kept, shown), wrong = await asyncio.gather(made, ran("api.tokens", "ana", "King"))
     (table,) = tomllib.loads(kept)["tokens"]
 
     assert (0, 'O"Neil', ["viewer"]) == (code, table["user"], table["roles"])

@@ -36,7 +36,7 @@ def test_every_block_of_the_guide_runs(tmp_path: Path) -> None:
     """The blocks of the guide run one after another, and print what they say."""
     printed = run_program("\n".join(PYTHON), tmp_path)
 
-    assert 8 == len(PYTHON)
+    assert 9 == len(PYTHON)
     assert printed.startswith(PRINTED)
     assert "decided 'retry' by update at" in printed
     assert printed.endswith(STREAMED)

@@ -13,6 +13,7 @@ from temporal_hitl.http._access import (
     Role,
     Token,
     is_loopback,
+    is_role,
     new_token,
 )
 from temporal_hitl.http._problems import FieldProblem, Problem, tell_problems
@@ -33,6 +34,7 @@ __all__ = [
     "Token",
     "hitl_router",
     "is_loopback",
+    "is_role",
     "new_token",
     "tell_problems",
 ]
