@@ -42,7 +42,7 @@ async def test_the_commands_of_the_readme_work(env: WorkflowEnvironment) -> None
     shell = Shell(env)
     gated = Step("process_data", fetch, requires_confirmation=True)
     pipeline = Workflow("data_pipeline", [Step("fetch_data", fetch), gated])
-    named = commands_in((ROOT / "README.md").read_text())
+    named = [each for each in commands_in((ROOT / "README.md").read_text()) if each[0] != "dev"]
     said: dict[str, tuple[int, str]] = {}
     async with serving(env, pipeline, queue="hitl") as client:
         for words in named[:-1]:  # The doctor would look at what other tests have left, too.

@@ -15,6 +15,7 @@ from temporal_hitl.http._access import (
     is_loopback,
     new_token,
 )
+from temporal_hitl.http._application import hitl_application
 from temporal_hitl.http._problems import FieldProblem, Problem, tell_problems
 from temporal_hitl.http._router import hitl_router
 from temporal_hitl.http.inbox import Inbox
@@ -31,6 +32,7 @@ __all__ = [
     "Problem",
     "Role",
     "Token",
+    "hitl_application",
     "hitl_router",
     "is_loopback",
     "new_token",
