@@ -72,7 +72,7 @@ async def test_the_api_of_a_users_module(env: WorkflowEnvironment, tmp_path: Pat
     assert told["inbox"] + "/login" == str(sign_in.url).partition("?")[0]
     assert (201, "ana") == (started.status_code, answered.json()["resolution"]["resolved_by"])
     assert "published" == output.content
-    assert 0 == code, err
+    assert (0, "") == (code, err)
 
 
 async def test_what_the_api_does_not_do(

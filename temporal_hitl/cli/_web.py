@@ -27,6 +27,8 @@ HOST = "127.0.0.1"
 PORT = 8000
 """Where people look for it."""
 GRACE = 5
+LAST = 3
+"""Seconds beside these for calls whose connection is cut."""
 KEY = 32
 """Characters that a secret has at least."""
 
@@ -149,9 +151,8 @@ async def listening(
     app = hitl_application(
         connected, site.pipelines, authenticator=site.authenticator, inbox=site.inbox
     )
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=site.grace)
-    )
+    limit = site.grace + LAST
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=limit))
     # Signals are ours: what else runs in this process is to end in order, too.
     server.capture_signals = contextlib.nullcontext  # pyright: ignore[reportAttributeAccessIssue]
     serving = asyncio.create_task(server.serve(sockets=[at]))
@@ -160,6 +161,10 @@ async def listening(
         yield _addresses(at)
     finally:
         server.should_exit = True
+    await asyncio.wait([serving], timeout=site.grace)
+    # A stream never ends by itself; to lose its connection ends it without a word.
+    for each in [*server.server_state.connections]:
+        each.transport.abort()
     await serving
 
 
