@@ -1,0 +1,123 @@
+"""README and docs, as what can be run in them: blocks, commands, and what is said to come of each.
+
+`# -> what` behind a command or a statement of Python says how the run then stands; a `text` block
+behind one of Python is what that prints.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [each for each in FILES if each.parent.name == "guide"]
+THEN = re.compile(r"\s+# -> (.+)$")
+
+
+@dataclass(frozen=True)
+class Said:
+    """One command, or one statement of Python, and what is said to come of it."""
+
+    text: str
+    then: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The words of a command."""
+        return shlex.split(self.text, comments=True)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block."""
+
+    file: Path
+    line: int
+    language: str
+    text: str
+    printed: str | None = None
+    """What the page says that it prints."""
+
+    @property
+    def where(self) -> str:
+        """A place that a terminal can jump to."""
+        return f"{self.file.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def defines(self) -> bool:
+        """Whether it is Python that stands by itself, as in a module of the author's."""
+        is_run = self.printed is not None or re.search(r"^(\w+ = )?await ", self.text, re.M)
+        return self.language == "python" and not is_run
+
+    @property
+    def commands(self) -> list[Said]:
+        """The commands of a block for the shell."""
+        joined = re.sub(r"\\\n\s*", "", self.text)
+        return [_said(each) for each in joined.splitlines() if each and not each.startswith("#")]
+
+    @property
+    def statements(self) -> list[Said]:
+        """The statements of a block of Python."""
+        flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        lines = self.text.splitlines()
+        tree: ast.Module = compile(self.text, self.where, "exec", flags)  # type: ignore[assignment]
+        return [_said("\n".join(lines[node.lineno - 1 : node.end_lineno])) for node in tree.body]
+
+
+def _said(text: str) -> Said:
+    found = THEN.search(text)
+    return Said(text) if found is None else Said(text[: found.start()], found[1])
+
+
+def blocks(file: Path) -> list[Block]:
+    """Return the blocks of a page, in order."""
+    found = list(_fenced(file))
+    printed = {
+        before: block.text
+        for before, block in pairwise(found)
+        if (before.language, block.language) == ("python", "text")
+    }
+    return [
+        Block(each.file, each.line, each.language, each.text, printed.get(each)) for each in found
+    ]
+
+
+def _fenced(file: Path) -> Iterator[Block]:
+    lines = iter(enumerate(file.read_text().splitlines(), 1))
+    for number, line in lines:
+        fence = re.match(r"( *)```(\w*)$", line)
+        if fence is None:
+            continue
+        inside = list[str]()
+        for _, each in lines:
+            if each.strip() == "```":
+                break
+            inside.append(each.removeprefix(fence[1]))
+        yield Block(file, number, fence[2], "\n".join(inside) + "\n")
+
+
+def starts() -> dict[str, Said]:
+    """Return the command that starts each run which README and docs talk of, by the run's id."""
+    said = [each for file in FILES for block in blocks(file) for each in commands_of(block)]
+    return {id: each for each in reversed(said) if (id := started_by(each))}
+
+
+def commands_of(block: Block) -> list[Said]:
+    """Return the commands of any block; none where it is not for the shell."""
+    return block.commands if block.language == "sh" else []
+
+
+def started_by(command: Said) -> str | None:
+    """Return the id of the run that a command starts."""
+    words = command.words
+    if words[:2] == ["temporal-hitl", "run"] and "--run-id" in words:
+        return words[words.index("--run-id") + 1]
+    if words[:3] == ["temporal", "workflow", "start"]:
+        return words[words.index("--workflow-id") + 1]
+    return None
