@@ -7,12 +7,16 @@ behind one of Python is what that prints.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+from temporal_hitl.cli._values import json_or_text
 
 ROOT = Path(__file__).parent.parent
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -102,10 +106,19 @@ def _fenced(file: Path) -> Iterator[Block]:
         yield Block(file, number, fence[2], "\n".join(inside) + "\n")
 
 
-def starts() -> dict[str, Said]:
-    """Return the command that starts each run which README and docs talk of, by the run's id."""
+@dataclass(frozen=True)
+class Start:
+    """What a run is started as."""
+
+    run: str
+    pipeline: str
+    input: Any = None
+
+
+def starts() -> dict[str, Start]:
+    """Return how each run is started that README and docs talk of, by its id."""
     said = [each for file in FILES for block in blocks(file) for each in commands_of(block)]
-    return {id: each for each in reversed(said) if (id := started_by(each))}
+    return {found.run: found for each in said if (found := started_by(each))}
 
 
 def commands_of(block: Block) -> list[Said]:
@@ -113,11 +126,13 @@ def commands_of(block: Block) -> list[Said]:
     return block.commands if block.language == "sh" else []
 
 
-def started_by(command: Said) -> str | None:
-    """Return the id of the run that a command starts."""
+def started_by(command: Said) -> Start | None:
+    """Return which run a command starts, of those with an id."""
     words = command.words
     if words[:2] == ["temporal-hitl", "run"] and "--run-id" in words:
-        return words[words.index("--run-id") + 1]
+        at = words.index("--run-id")
+        return Start(words[at + 1], words[2], *map(json_or_text, words[3:at]))
     if words[:3] == ["temporal", "workflow", "start"]:
-        return words[words.index("--workflow-id") + 1]
+        of = dict(pairwise(words))
+        return Start(of["--workflow-id"], of["--type"], json.loads(of["--input"]))
     return None

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
@@ -21,10 +21,9 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
 from temporal_hitl import HitlClient, HitlPlugin, ResolutionError, WorkflowRunOutput
-from temporal_hitl.cli._values import json_or_text
+from temporal_hitl.cli._modules import Contents
 from temporal_hitl.errors import RunNotFound
-from temporal_hitl.primitives import Definition
-from tests.documents import Block, Said, started_by, starts
+from tests.documents import Block, Said, Start, started_by, starts
 from tests.shell import typed
 from tests.stage import WAIT, ended, executions, temporal_binary, until
 
@@ -41,25 +40,36 @@ class Reader:
     client: HitlClient
     api: str
     """Where the HTTP API is."""
+    defined: Contents
+    """What the worker serves."""
     in_bash: bool = False
     """Whether `temporal-hitl` is a process, too, and not called in this one."""
-    starts: dict[str, Said] = field(default_factory=starts)
+    starts: dict[str, Start] = field(default_factory=starts)
     run: str | None = None
     """The run that was named last."""
     left: set[str] = field(default_factory=set[str])
     """The runs that the block at hand has touched."""
+    touched: set[str] = field(default_factory=set[str])
+    """The runs that the page has touched."""
     names: dict[str, Any] = field(default_factory=dict[str, Any])
     """What the page's Python has defined."""
 
-    async def follow(self, block: Block) -> int:
-        """Do what a block says, assert that it comes as it says, and return how much that was."""
+    def open(self, names: dict[str, Any]) -> None:
+        """Begin with another page."""
+        self.run, self.touched, self.names = None, set(), names
+
+    async def follow(self, block: Block, is_run: Callable[[Said], bool]) -> int:
+        """Do what a block says, as far as it is run, assert that it comes as it says, and return
+        how much that was.
+        """
         self.left = set()
         if block.language == "text":
             return 0  # The block of Python before it is compared with it.
         if block.printed is not None:
             assert block.printed == await asyncio.to_thread(self._printed, block), block.where
             return 1
-        said = block.commands if block.language == "sh" else block.statements
+        of_shell = block.language == "sh"
+        said = [each for each in block.commands if is_run(each)] if of_shell else block.statements
         for each in said:
             await self._one(each, block)
         return len(said)
@@ -79,6 +89,7 @@ class Reader:
         code, told = await self._done(said, block)
         if self.run is not None:
             self.left.add(self.run)
+            self.touched.add(self.run)
         why = f"{block.where}: {said.text}: {told}"
         expected = said.then or ""
         if expected.startswith("refused: "):
@@ -94,18 +105,17 @@ class Reader:
         found = [id for id in self.starts if re.search(rf"\b{re.escape(id)}\b", text)]
         return found[0] if found else None
 
-    async def replayed(self, *definitions: Definition, workflows: Sequence[type] = ()) -> None:
-        """Assert that whatever has run under the id that was named last replays."""
-        if self.run is None:
-            return
-        await self._gone(self.run)
+    async def replay(self) -> None:
+        """Assert that whatever has run under the ids of the page replays."""
         replayer = Replayer(
-            workflows=workflows,
-            plugins=[HitlPlugin(workflows=definitions)],
+            workflows=self.defined.workflows,
+            plugins=[HitlPlugin(workflows=self.defined.pipelines)],
             data_converter=pydantic_data_converter,
         )
-        handles = await executions(self.env, self.run)
-        await replayer.replay_workflows(await each.fetch_history() for each in handles)
+        for run in sorted(self.touched):
+            await self._gone(run)
+            handles = await executions(self.env, run)
+            await replayer.replay_workflows(await each.fetch_history() for each in handles)
 
     # Runs
 
@@ -114,9 +124,8 @@ class Reader:
         if run in self.left and (await self.client.wait(run, timeout=WAIT)).is_paused:
             return
         await self._gone(run)
-        words = self.starts[run].words
-        pipeline, *input = words[2 : words.index("--run-id")]
-        await self.client.start(pipeline, json_or_text(input[0]) if input else None, run_id=run)
+        start = self.starts[run]
+        await self.client.start(start.pipeline, start.input, run_id=run)
         await self.client.wait(run, timeout=WAIT)
 
     async def _gone(self, run: str | None) -> None:
@@ -184,6 +193,7 @@ class Reader:
         }
         process = await asyncio.create_subprocess_exec(
             *("bash", "-c", text),
+            cwd=Path.cwd(),
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
