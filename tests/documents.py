@@ -12,8 +12,10 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from temporal_hitl.cli._values import json_or_text
@@ -136,3 +138,14 @@ def started_by(command: Said) -> Start | None:
         of = dict(pairwise(words))
         return Start(of["--workflow-id"], of["--type"], json.loads(of["--input"]))
     return None
+
+
+def as_module(folder: Path, page: Path) -> ModuleType:
+    """Write what the author of a page writes into a module, and import it from there."""
+    written = [each.text for each in blocks(page) if each.defines]
+    if page.parent == ROOT:
+        # The README's first block defines a pipeline, and then runs it.
+        written = [written[0].partition("run_output = ")[0]]
+    name = f"of_{page.parent.name}_{page.stem}".lower().replace("-", "_")
+    (folder / f"{name}.py").write_text("\n".join(written))
+    return import_module(name)

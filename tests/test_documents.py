@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +18,7 @@ from temporal_hitl import HitlClient
 from temporal_hitl.cli._app import app
 from temporal_hitl.cli._modules import Contents
 from temporal_hitl.http import Inbox, hitl_application
-from tests.documents import FILES, PAGES, ROOT, Block, Said, Start, blocks, commands_of
+from tests.documents import FILES, PAGES, ROOT, Block, Said, Start, as_module, blocks, commands_of
 from tests.reader import Reader
 from tests.stage import serving
 from tests.web import listening
@@ -77,18 +76,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Mod
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.chdir(folder)
-        pages = {each: "\n".join(b.text for b in blocks(each) if b.defines) for each in PAGES}
-        # The README's first block defines a pipeline, and then runs it.
-        (first, *_) = [b.text for b in blocks(ROOT / "README.md") if b.language == "python"]
-        pages[ROOT / "README.md"] = first.partition("run_output = ")[0]
-        yield {page: as_module(folder, page, written) for page, written in pages.items()}
-
-
-def as_module(folder: Path, page: Path, written: str) -> ModuleType:
-    """Write a module, and import it."""
-    name = f"of_{page.parent.name}_{page.stem}".lower().replace("-", "_")
-    (folder / f"{name}.py").write_text(written)
-    return import_module(name)
+        yield {each: as_module(folder, each) for each in [ROOT / "README.md", *PAGES]}
 
 
 @pytest.fixture(scope="module")
