@@ -17,8 +17,10 @@ from pydantic_ai.usage import UsageLimits
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
 from temporal_hitl._twins import aside, wait_for
 from temporal_hitl.agents._adapter import PydanticAdapter
+from temporal_hitl.agents._controls import ConfirmBeforeRun
 from temporal_hitl.agents._models import ModelLike, checked_model
-from temporal_hitl.agents._output import RunOutput, RunRequirement, drafts_of
+from temporal_hitl.agents._output import RunOutput
+from temporal_hitl.agents._requirement import RunRequirement, drafts_of
 from temporal_hitl.agents._tools import Function, Toolkit, as_function
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.pipeline import InMemoryDb, PostgresDb, SqliteDb, StartOptions, Workflow
@@ -35,7 +37,7 @@ class AgentOptions(TypedDict, total=False):
     description: str | None
     output_type: Any
     """What it gives: text unless given; a Pydantic model, a dataclass, a list of these."""
-    confirm_before_run: bool
+    confirm_before_run: bool | ConfirmBeforeRun
     """Ask a person before the agent begins (seed 004)."""
     confirmation_message: str | None
     usage_limits: UsageLimits | Mapping[str, int] | None
@@ -101,9 +103,11 @@ class Agent:
             OnTimeout, options.get("on_timeout", OnTimeout.cancel), f"{where}: on_timeout"
         )
         self.functions = self._functions(where)
+        before = options.get("confirm_before_run", False)
+        said = before.message if isinstance(before, ConfirmBeforeRun) else None
         marks = {
-            "requires_confirmation": options.get("confirm_before_run", False),
-            "confirmation_message": options.get("confirmation_message"),
+            "requires_confirmation": bool(before),
+            "confirmation_message": options.get("confirmation_message") or said,
         }
         setattr(self, PAUSE_ATTRIBUTE, marks)
         self.workflow: Workflow = self._workflow()
@@ -226,7 +230,8 @@ class Agent:
         run: WorkflowRunOutput | None = None if output is None else output.run
         decided: dict[str, Any] = {"run_id": run_id} if run_id is not None else {}
         if requirements is not None:
-            decided["step_requirements"] = drafts_of(requirements)
+            asks = run_id if run is None else run.run_id
+            decided["step_requirements"] = drafts_of(requirements, asks)
         going_on = cast(Any, self.workflow.acontinue_run)
         return RunOutput(await going_on(run, **decided))
 
