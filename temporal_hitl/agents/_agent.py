@@ -26,7 +26,7 @@ from temporal_hitl.errors import DefinitionError
 from temporal_hitl.pipeline import InMemoryDb, PostgresDb, SqliteDb, StartOptions, Workflow
 from temporal_hitl.primitives import Step
 from temporal_hitl.requirements import digest_of
-from temporal_hitl.review import PAUSE_ATTRIBUTE, OnTimeout
+from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnTimeout
 from temporal_hitl.run import WorkflowRunOutput
 from temporal_hitl.turns import Adapter
 
@@ -142,7 +142,8 @@ class Agent:
         options: dict[str, Any] = {**self._options}
         own = {each: options[each] for each in names if each in options}
         retries = self._options.get("max_retries", 3)
-        step = Step(name=self.name, agent=self, max_retries=retries)
+        # Of its own runs there is nothing beside it that could go on without it.
+        step = Step(name=self.name, agent=self, max_retries=retries, on_error=OnError.fail)
         return AgentRuns(self.name, [step], description=self.description, **own)
 
     # How it takes part in runs
@@ -234,6 +235,17 @@ class Agent:
             decided["step_requirements"] = drafts_of(requirements, asks)
         going_on = cast(Any, self.workflow.acontinue_run)
         return RunOutput(await going_on(run, **decided))
+
+    def get_run_output(self, run_id: str) -> RunOutput:
+        """Return a run as it stands or as it ended, failed ones too; raises `RunNotFound`."""
+        return wait_for("await agent.aget_run_output(...)", lambda: self._get(run_id))
+
+    async def aget_run_output(self, run_id: str) -> RunOutput:
+        """Return a run as it stands or as it ended, failed ones too; raises `RunNotFound`."""
+        return await aside(self._get(run_id))
+
+    async def _get(self, run_id: str) -> RunOutput:
+        return RunOutput(await self.workflow.aget_run_output(run_id))
 
 
 def _limits(given: Any, where: str) -> UsageLimits | None:
