@@ -204,10 +204,10 @@ class Agents:
         except StepFailed as failed:
             return self._failed(needed, failed)
         fed = _FED.validate_python(done.value)
-        is_edited = isinstance(fed, Value) and not _fills(need) and arguments != need.arguments
-        if not is_edited:
+        told = _known_to_the_agent(need, arguments)
+        if not isinstance(fed, Value) or told == need.arguments:
             return fed
-        said = EDITED + json.dumps(arguments, ensure_ascii=False)
+        said = EDITED + json.dumps(told, ensure_ascii=False)
         return fed.model_copy(update={"note": said})
 
     def _failed(self, needed: NeedProgress, failed: StepFailed) -> AnyFed | None:
@@ -337,6 +337,13 @@ def _call_of(agent: AgentPlan, need: Need) -> Call:
     return agent.tool.model_copy(
         update={"activity": activity, "retry": retry, "summary": f"{agent.agent}: {need.tool}"}
     )
+
+
+def _known_to_the_agent(need: Need, arguments: dict[str, Any]) -> dict[str, Any]:
+    # What only a person fills in is none of the agent's business.
+    if not _fills(need):
+        return arguments
+    return {name: each for name, each in arguments.items() if name in need.arguments}
 
 
 def _fills(need: Need) -> bool:

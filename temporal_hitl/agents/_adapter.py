@@ -31,7 +31,7 @@ from pydantic_graph import End
 from temporal_hitl._sizes import size_of
 from temporal_hitl.agents._models import ModelLike, name_of, resolved
 from temporal_hitl.agents._scope import Predicate, TurnScope, freeze, thawed, told
-from temporal_hitl.agents._tools import Function, only
+from temporal_hitl.agents._tools import Function
 from temporal_hitl.requirements import digest_of, problems_of
 from temporal_hitl.turns import (
     Adapter,
@@ -134,7 +134,7 @@ class PydanticAdapter:
             asks = _asks(requests.kind(call.tool_call_id))
             form = ANSWER if asks is Asks.question else {}
             return Need(**named, asks=asks, form=form)
-        if guard.asks is Asks.input and function is not None and not function.hidden:
+        if guard.asks is Asks.input:
             guard = guard.model_copy(update={"form": _filled_in(guard.form, arguments)})
         return Need.model_validate({**dict(guard), **named})
 
@@ -220,11 +220,13 @@ def _asks(kind: str) -> Asks:
 
 
 def _filled_in(form: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a form that has what the agent gave, and needs no more than the rest."""
     properties = {
         name: {**each, "default": arguments[name]} if name in arguments else each
-        for name, each in form["properties"].items()
+        for name, each in form.get("properties", {}).items()
     }
-    return {**only(form, ()), "properties": properties}
+    required = [name for name in form.get("required", ()) if name not in arguments]
+    return {**form, "properties": properties, "required": required}
 
 
 class _Work:

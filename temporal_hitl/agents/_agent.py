@@ -18,8 +18,10 @@ from pydantic_ai.usage import UsageLimits
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
 from temporal_hitl._twins import AsyncEventStream, EventStream, aside, wait_for
 from temporal_hitl.agents._adapter import PydanticAdapter
+from temporal_hitl.agents._controls import ConfirmBeforeRun
 from temporal_hitl.agents._models import ModelLike, checked_model
-from temporal_hitl.agents._output import RunOutput, drafts_of
+from temporal_hitl.agents._output import RunOutput
+from temporal_hitl.agents._requirement import drafts_of
 from temporal_hitl.agents._streaming import AgentEvent, agent_events
 from temporal_hitl.agents._tools import Function, Toolkit, as_function
 from temporal_hitl.errors import DefinitionError
@@ -34,7 +36,7 @@ from temporal_hitl.pipeline import (
 )
 from temporal_hitl.primitives import Step
 from temporal_hitl.requirements import digest_of
-from temporal_hitl.review import PAUSE_ATTRIBUTE, OnTimeout
+from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnTimeout
 from temporal_hitl.run import WorkflowRunOutput
 from temporal_hitl.stream_events import AnyStreamEvent
 from temporal_hitl.turns import Adapter
@@ -46,7 +48,7 @@ class AgentOptions(TypedDict, total=False):
     description: str | None
     output_type: Any
     """What it gives: text unless given; a Pydantic model, a dataclass, a list of these."""
-    confirm_before_run: bool
+    confirm_before_run: bool | ConfirmBeforeRun
     """Ask a person before the agent begins (seed 004)."""
     confirmation_message: str | None
     usage_limits: UsageLimits | Mapping[str, int] | None
@@ -132,9 +134,11 @@ class Agent:
             OnTimeout, options.get("on_timeout", OnTimeout.cancel), f"{where}: on_timeout"
         )
         self.functions = self._functions(where)
+        before = options.get("confirm_before_run", False)
+        said = before.message if isinstance(before, ConfirmBeforeRun) else None
         marks = {
-            "requires_confirmation": options.get("confirm_before_run", False),
-            "confirmation_message": options.get("confirmation_message"),
+            "requires_confirmation": bool(before),
+            "confirmation_message": options.get("confirmation_message") or said,
         }
         setattr(self, PAUSE_ATTRIBUTE, marks)
         self.workflow: AgentRuns = self._workflow()
@@ -169,7 +173,8 @@ class Agent:
         options: dict[str, Any] = {**self._options}
         own = {each: options[each] for each in names if each in options}
         retries = self._options.get("max_retries", 3)
-        step = Step(name=self.name, agent=self, max_retries=retries)
+        # Of its own runs there is nothing beside it that could go on without it.
+        step = Step(name=self.name, agent=self, max_retries=retries, on_error=OnError.fail)
         return AgentRuns(self.name, [step], description=self.description, **own)
 
     # How it takes part in runs
@@ -309,13 +314,13 @@ class Agent:
         self, output: RunOutput | None, **options: Unpack[AgentContinueOptions]
     ) -> RunOutput:
         going_on = cast(Any, self.workflow.acontinue_run)
-        return RunOutput(await going_on(output and output.run, **_decided(options)))
+        return RunOutput(await going_on(output and output.run, **_decided(output, options)))
 
     async def _go_on(
         self, output: RunOutput | None, whole: bool, **options: Unpack[AgentContinueOptions]
     ) -> AsyncGenerator[AgentEvent]:
         run = None if output is None else output.run
-        return self._events(await self.workflow.continued(run, **_decided(options)), whole)
+        return self._events(await self.workflow.continued(run, **_decided(output, options)), whole)
 
     # Look, and stop
 
@@ -336,12 +341,13 @@ class Agent:
         return RunOutput(await self.workflow.acancel_run(run_id))
 
 
-def _decided(options: AgentContinueOptions) -> ContinueOptions:
+def _decided(output: RunOutput | None, options: AgentContinueOptions) -> ContinueOptions:
     decided = ContinueOptions()
     if "run_id" in options:
         decided["run_id"] = options["run_id"]
     if "requirements" in options:
-        decided["step_requirements"] = drafts_of(options["requirements"])
+        asks = options.get("run_id") if output is None else output.run_id
+        decided["step_requirements"] = drafts_of(options["requirements"], asks)
     return decided
 
 
@@ -350,6 +356,17 @@ async def _few(events: AsyncGenerator[AgentEvent]) -> AsyncGenerator[AgentEvent]
         async for event in events:
             if not event.event.startswith("Tool"):
                 yield event
+
+    def get_run_output(self, run_id: str) -> RunOutput:
+        """Return a run as it stands or as it ended, failed ones too; raises `RunNotFound`."""
+        return wait_for("await agent.aget_run_output(...)", lambda: self._get(run_id))
+
+    async def aget_run_output(self, run_id: str) -> RunOutput:
+        """Return a run as it stands or as it ended, failed ones too; raises `RunNotFound`."""
+        return await aside(self._get(run_id))
+
+    async def _get(self, run_id: str) -> RunOutput:
+        return RunOutput(await self.workflow.aget_run_output(run_id))
 
 
 def _limits(given: Any, where: str) -> UsageLimits | None:
