@@ -46,6 +46,9 @@ class AgentOptions(TypedDict, total=False):
     """How often the model may correct what it said before the turn fails."""
     max_retries: int
     """Executions of a turn after the first, where that failed: 3 unless given."""
+    heartbeat_timeout: Seconds
+    """After how much silence the worker of a turn, or of a tool, counts as dead: 20 seconds for a
+    turn and 30 for a tool unless given."""
     hitl_timeout: Seconds | None
     """How long each question of its tools is open, unless the tool says."""
     on_timeout: OnTimeout | str
@@ -137,8 +140,10 @@ class Agent:
         names = ("db", "session_id", "session_state", "task_queue")
         options: dict[str, Any] = {**self._options}
         own = {each: options[each] for each in names if each in options}
-        retries = self._options.get("max_retries", 3)
-        step = Step(name=self.name, agent=self, max_retries=retries)
+        executed: Any = {
+            e: options[e] for e in ("max_retries", "heartbeat_timeout") if e in options
+        }
+        step = Step(name=self.name, agent=self, **executed)
         return AgentRuns(self.name, [step], description=self.description, **own)
 
     # How it takes part in runs
