@@ -109,6 +109,7 @@ def as_failure(error: BaseException) -> ApplicationError:
 
 def _wait_of(error: BaseException) -> timedelta | None:
     # A provider that is asked again before that counts it against its caller.
-    seconds = getattr(error, "retry_after", None)
-    is_span = isinstance(seconds, int | float) and 0 < seconds <= LONGEST_WAIT.total_seconds()
-    return timedelta(seconds=seconds) if is_span else None
+    seconds: Any = getattr(error, "retry_after", None)
+    if isinstance(seconds, int | float) and 0 < seconds <= LONGEST_WAIT.total_seconds():
+        return timedelta(seconds=seconds)
+    return None
