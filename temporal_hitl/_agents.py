@@ -24,6 +24,7 @@ from temporal_hitl._messages import fill_in
 from temporal_hitl._progress import AgentProgress, NeedProgress, Progress
 from temporal_hitl._reviews import RunCancelled
 from temporal_hitl._scope import Scope
+from temporal_hitl._sizes import TOO_LARGE
 from temporal_hitl._together import together
 from temporal_hitl.plan import AgentPlan, Call, Retry, StepPlan
 from temporal_hitl.requirements import (
@@ -137,7 +138,6 @@ class Agents:
         given = TurnGiven(
             number=stand.turn,
             task=task,
-            answers=stand.answers,
             usage=stand.usage,
             guarded=sorted(agent.guarded),
         )
@@ -218,6 +218,9 @@ class Agents:
         if failed.kind == UNKNOWN:
             needed.unknown, needed.asked = failed.message, None
             return None
+        if failed.kind == TOO_LARGE:
+            lost = f"the tool was called, and its result is lost: {failed.message}"
+            return Failed(call_id=need.call_id, message=lost)
         return Failed(call_id=need.call_id, message=failed.message)
 
     async def _cleared_up(
