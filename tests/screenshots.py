@@ -10,7 +10,16 @@ from typing import Any
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_hitl import Confirm, Parallel, Router, Step, StepInput, UserInputField, Workflow
+from temporal_hitl import (
+    Confirm,
+    Parallel,
+    Reject,
+    Router,
+    Step,
+    StepInput,
+    UserInputField,
+    Workflow,
+)
 from temporal_hitl.http import BearerTokens, Inbox
 from tests.browser import chromium, opened
 from tests.stage import paused, server_options, serving, until
@@ -40,8 +49,9 @@ def work(step_input: StepInput) -> Any:
     return step_input.input
 
 
-def draft() -> str:
-    return DRAFT
+def draft(step_input: StepInput) -> str:
+    again = "rejection_feedback" in step_input.additional_data
+    return DRAFT if again else DRAFT.replace("You may", "Parents are entitled to").split("|")[0]
 
 
 release = Workflow(
@@ -93,11 +103,13 @@ article = Workflow(
         )
     ],
 )
+HIGHEST = 800
+"""Pixels of a page that a picture shows."""
 SHOTS: list[tuple[str, str, int, str]] = [
     ("inbox", "/inbox", 1100, "light"),
     ("inbox-phone", "/inbox", 390, "dark"),
     ("form", path("release-1", "together.terms"), 1100, "light"),
-    ("review", path("article-1", "draft"), 1100, "dark"),
+    ("review", path("article-1", "draft~2"), 1100, "dark"),
     ("run", "/inbox/runs/release-1", 1100, "light"),
 ]
 
@@ -114,6 +126,10 @@ async def main() -> None:
         yes = Confirm(requirement_id="begin", resolved_by="bo", comment="the board agrees")
         await client.resolve("release-1", yes)
         await client.start(article, run_id="article-1")
+        await paused(client, "article-1")
+        no = "Shorter words, and say how long each of us may stay."
+        await client.resolve("article-1", Reject(requirement_id="draft", resolved_by="bo", feedback=no))
+        await paused(client, "article-1")
         await until(lambda: all_open(client, "release-1", 3))
         inbox = Inbox(web_ui="http://127.0.0.1:8233")
         app = application(client, release, article, authenticator=BearerTokens(kept), inbox=inbox)
@@ -133,7 +149,10 @@ async def take(base: Any, token: str) -> None:
             await page.click("main button")
             await page.locator("main h1").wait_for()
             await page.wait_for_timeout(1500)
-            await page.screenshot(path=IMAGES / f"{name}.png", full_page=width > 600)
+            height = await page.evaluate("document.documentElement.scrollHeight")
+            if width > 600:
+                await page.set_viewport_size({"width": width, "height": min(height, HIGHEST)})
+            await page.screenshot(path=IMAGES / f"{name}.png")
             await page.context.close()
 
 
