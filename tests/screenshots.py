@@ -128,7 +128,9 @@ async def main() -> None:
         await client.start(article, run_id="article-1")
         await paused(client, "article-1")
         no = "Shorter words, and say how long each of us may stay."
-        await client.resolve("article-1", Reject(requirement_id="draft", resolved_by="bo", feedback=no))
+        await client.resolve(
+            "article-1", Reject(requirement_id="draft", resolved_by="bo", feedback=no)
+        )
         await paused(client, "article-1")
         await until(lambda: all_open(client, "release-1", 3))
         inbox = Inbox(web_ui="http://127.0.0.1:8233")
