@@ -39,7 +39,8 @@ class Seen:
     status: str
     row: RunRow
     output: WorkflowRunOutput | None = None
-    open: list[AnyRequirement] = field(default_factory=list[AnyRequirement])
+    open: list[tuple[str, AnyRequirement]] = field(default_factory=list[tuple[str, AnyRequirement]])
+    """What it and its child runs ask, each with the run that asks."""
     timeline: list[Happening] = field(default_factory=list[Happening])
     steps: list[tuple[str, str | None, str]] = field(
         default_factory=list[tuple[str, str | None, str]]
@@ -56,14 +57,15 @@ async def seen(here: Service, run_id: str) -> Seen:
         # Written by hand, with a gate alone.
         asked = await here.client.requirements(run_id, resolved=True)
         lines = [*map(_decision, asked.resolved), *map(_refusal, asked.refused)]
-        return Seen(run_id, row.workflow_name, row.status, row, None, asked.open, _sorted(lines))
+        open_ = [(run_id, each) for each in asked.open]
+        return Seen(run_id, row.workflow_name, row.status, row, None, open_, _sorted(lines))
     return Seen(
         run_id,
         output.workflow_name,
         output.status.value,
         row,
         output,
-        output.requirements,
+        [(run.run_id, each) for run in output.runs() for each in run.requirements],
         _timeline(output),
         _steps(output),
     )
