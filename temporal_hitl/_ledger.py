@@ -22,7 +22,6 @@ from temporal_hitl.errors import (
     UnknownRequirement,
 )
 from temporal_hitl.requirements import (
-    BESIDE,
     AnyRequirement,
     AnyResolution,
     Channel,
@@ -320,7 +319,7 @@ def _refuse_doubles(resolutions: Sequence[AnyResolution]) -> None:
 
 
 def _size_of(requirement: AnyRequirement) -> int:
-    return len(requirement.model_dump_json(exclude=BESIDE).encode())
+    return len(requirement.model_dump_json(exclude=set(requirement.beside)).encode())
 
 
 def _is_late(asked: AnyRequirement, resolution: AnyResolution, now: datetime) -> bool:
