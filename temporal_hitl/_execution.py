@@ -104,6 +104,7 @@ class Execution:
     async def _close(self) -> None:
         # A new execution may end before its walk has come to what an earlier one left open.
         self._gate.withdraw_all()
+        await self._gate.settled()
         await self._children.stop_all()
 
     async def _walk(self, found: PlanFound) -> None:

@@ -62,6 +62,8 @@ class Requirement(Wire):
     """What a rejection does, where one is possible and the asker lets the library act on it."""
     round: int = 1
     """The how manieth time this place asks."""
+    roles: tuple[str, ...] = ()
+    """Who may answer, where not everybody may: whoever is signed as one of these."""
     digest: str = ""
     """SHA-256 of what is shown; a resolution that carries another one is refused."""
 
