@@ -114,7 +114,7 @@ article = Workflow(
         )
     ],
 )
-HIGHEST = 800
+HIGHEST = 760
 """Pixels of a page that a picture shows."""
 Shot: TypeAlias = tuple[str, str, int, str]
 """The name of a picture, what it is of, how wide, and in which scheme."""

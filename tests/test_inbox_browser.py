@@ -18,7 +18,7 @@ from temporal_hitl import Confirm, HitlClient, Parallel, Reject, Step, StepInput
 from temporal_hitl.http import BearerTokens, Inbox
 from tests.browser import chromium, filled, opened
 from tests.stage import ended, paused, replays, serving, until
-from tests.test_http_outage import brisk, connected, server
+from tests.test_http_outage import brisk, connected, impatient, server
 from tests.test_inbox import ANSWERS, HOSTILE, all_open, kinds, path
 from tests.test_inbox_tools import ASKS, AgentDesk
 from tests.test_inbox_values import FIRST, SECOND, is_open, rounds
@@ -371,6 +371,7 @@ async def test_temporal_goes_and_comes(tmp_path: Path, brisk: None, browser: Bro
             page = await opened(browser, base)
             await page.goto("/inbox")
             await shows(page, "Nothing waits for a person.")
+            open_.enter_context(impatient())
         await shows(page, "Temporal cannot be reached since")
         kept = await page.is_visible("text=Nothing waits for a person.")
         async with server(port, file):
