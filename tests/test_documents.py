@@ -138,9 +138,10 @@ async def test_the_guide(reads: Reads, in_bash: bool) -> None:
     """Every command and statement of the guide's pages does what its page says, from a run that
     waits there; what runs replays.
     """
-    done = await asyncio.gather(*(reads(page, in_bash) for page in PAGES))
+    async with asyncio.TaskGroup() as together:
+        read = [together.create_task(reads(page, in_bash)) for page in PAGES]
 
-    assert all(each > 1 for each in done)
+    assert all(each.result() > 1 for each in read)
 
 
 @IN_BASH

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from temporal_hitl.cli._command import Session, TaskQueue
+from temporal_hitl.cli._command import Session
 from temporal_hitl.cli._exits import Usage
 from temporal_hitl.cli._modules import contents_of
 from temporal_hitl.cli._serving import until_stopped
@@ -33,9 +33,10 @@ KEY = 32
 """Characters that a secret has at least."""
 
 
-def _option(name: str, help: str) -> Any:
+def _option(name: str, help: str, *more: str) -> Any:
     # The variables of the reference service: what is set for the one holds for the other.
-    return typer.Option(name, help=help, envvar=f"HITL_API_{name[2:].replace('-', '_').upper()}")
+    variable = f"HITL_API_{name[2:].replace('-', '_').upper()}"
+    return typer.Option(name, *more, help=help, envvar=variable)
 
 
 async def api(
@@ -46,7 +47,9 @@ async def api(
     ] = None,
     host: Annotated[str, _option("--host", "Where to listen; elsewhere only with tokens.")] = HOST,
     port: Annotated[int, _option("--port", "The port; 0 takes a free one.")] = PORT,
-    task_queue: TaskQueue = TASK_QUEUE,
+    task_queue: Annotated[
+        str, _option("--task-queue", "Where runs are started.", "-t")
+    ] = TASK_QUEUE,
     tokens_file: Annotated[
         Path | None, _option("--tokens-file", "Who may call; see `temporal-hitl token`.")
     ] = None,
