@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from importlib import reload
 from pathlib import Path
 from types import ModuleType
@@ -87,7 +87,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Mod
         yield {each: as_module(folder, each) for each in [ROOT / "README.md", *PAGES]}
 
 
-Reads: TypeAlias = Callable[[Path, bool], Awaitable[int]]
+Reads: TypeAlias = Callable[[Path, bool], Coroutine[None, None, int]]
 IN_BASH = pytest.mark.parametrize(
     "in_bash",
     [pytest.param(False, id="here"), pytest.param(True, id="bash", marks=pytest.mark.slow)],

@@ -67,19 +67,23 @@ async def api(
     """Serve the HTTP API and the inbox; what any run of the namespace asks is answered there."""
     web = web_extra()
     authenticator = _authenticator(web, host, tokens_file)
-    if session_key is not None and len(session_key) < KEY:
-        raise Usage(f"--session-key: {KEY} characters or more, and this has {len(session_key)}")
     site = Site(
         await at.client(task_queue),
         contents_of(modules or []).pipelines,
         authenticator,
-        web.Inbox(key=session_key, web_ui=web_ui),
+        web.Inbox(key=_key(session_key), web_ui=web_ui),
         graceful_shutdown,
     )
     listener = bound(host, port)
     async with until_stopped() as stopped, listening(site, listener, stopped) as told:
         at.terminal.tell(told, *(f"{name:10}{said}" for name, said in told.items()))
         await stopped.wait()
+
+
+def _key(given: str | None) -> str | None:
+    if given is not None and len(given) < KEY:
+        raise Usage(f"--session-key: {KEY} characters or more, and this has {len(given)}")
+    return given
 
 
 def _authenticator(web: Any, host: str, tokens_file: Path | None) -> Authenticator:
