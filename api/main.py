@@ -30,7 +30,11 @@ def application(settings: Settings | None = None) -> FastAPI:
         )
 
     return hitl_application(
-        connect, PIPELINES, authenticator=chosen.authenticator(), inbox=chosen.inbox()
+        connect,
+        PIPELINES,
+        authenticator=chosen.authenticator(),
+        inbox=chosen.inbox(),
+        signing_keys=chosen.keys(),
     )
 
 

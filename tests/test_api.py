@@ -20,7 +20,7 @@ from api.settings import Settings
 from tests.processes import ROOT
 from tests.shell import typed
 from tests.stage import WAIT, ended, paused, replays, serving, until
-from tests.web import HERE, bearer, free_port, listening
+from tests.web import HERE, bearer, calling, free_port, listening
 from workflows.article_refinement import article_refinement
 
 
@@ -71,6 +71,14 @@ async def test_the_service(env: WorkflowEnvironment, configured: str, tmp_path: 
         missing.status_code,
         missing.headers["content-type"],
     )
+
+
+async def test_nothing_from_another_site() -> None:
+    """The document of the API is there, and no page that loads its viewer from another site."""
+    async with calling(application(Settings())) as http:
+        told = [await http.get(f"/{each}") for each in ("openapi.json", "docs", "redoc")]
+
+    assert [200, 404, 404] == [each.status_code for each in told]
 
 
 def test_not_for_everybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_one_setting_has_one_name() -> None:
 
 async def test_tokens_are_made() -> None:
     """What is printed for the file of tokens holds no token; an unknown role is refused."""
-    made, wrong = await typed("token", 'O"Neil', "viewer"), await typed("token", "ana", "king")
+    made, wrong = await typed("token", 'O"Neil', "viewer"), await typed("token", "ana", "King")
     (table,) = tomllib.loads(made.out)["tokens"]
     data = (await typed("token", "ana", "viewer", "--json")).data
 

@@ -50,6 +50,8 @@ NOT_RUN = {
     "pip install ": "it downloads; tests/test_packaging.py has the extras",
     "docker ": "there is no Docker here; tests/test_deployment.py runs the services' commands",
     "cp .env.example ": "of Docker's deployment",
+    "python -c ": "makes a secret; tests/test_signed_answers.py has keys",
+    "HITL_SIGNING_KEYS=": "sets it for what follows; tests/test_signed_at_the_edges.py",
     "touch tokens.toml": "of Docker's deployment",
     "curl --fail http://127.0.0.1:8000/": "of Docker's; tests/test_deployment.py asks it",
     "tcld ": "Temporal Cloud's",

@@ -19,6 +19,7 @@ from temporal_hitl.cli._modules import contents_of
 from temporal_hitl.cli._serving import until_stopped
 from temporal_hitl.client import TASK_QUEUE, HitlClient
 from temporal_hitl.primitives import Definition
+from temporal_hitl.signing import SigningKeys
 
 if TYPE_CHECKING:  # The extra `api`: imported where it is needed, and not by every command.
     from temporal_hitl.http import Authenticator, Inbox
@@ -156,7 +157,11 @@ async def listening(
         return site.hitl
 
     app = hitl_application(
-        connected, site.pipelines, authenticator=site.authenticator, inbox=site.inbox
+        connected,
+        site.pipelines,
+        authenticator=site.authenticator,
+        inbox=site.inbox,
+        signing_keys=SigningKeys.from_environment(),
     )
     limit = site.grace + LAST
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=limit))
@@ -178,21 +183,26 @@ async def listening(
 def _addresses(at: socket.socket) -> dict[str, str]:
     host, port, *_ = at.getsockname()
     base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    return {"inbox": f"{base}/inbox", "api docs": f"{base}/docs"}
+    return {"inbox": f"{base}/inbox", "api": f"{base}/openapi.json"}
 
 
 async def token(
     at: Session,
     user: Annotated[str, typer.Argument(help="Whose it is.", show_default=False)],
     roles: Annotated[
-        list[str], typer.Argument(help="viewer, reviewer, operator.", show_default=False)
+        list[str],
+        typer.Argument(help="viewer, reviewer, operator, or of your own.", show_default=False),
     ],
 ) -> None:
     """Make a token for the HTTP API: write it once, and what belongs into the file of tokens."""
     web = web_extra()
     known = [each.value for each in web.Role]
-    if wrong := [each for each in roles if each not in known]:
-        raise Usage(f"there is no role {wrong[0]!r}; there are: {', '.join(known)}")
+    own = [each for each in roles if each not in known]
+    if wrong := [each for each in own if not web.is_role(each)]:
+        known_ones = ", ".join(known)
+        raise Usage(f"{wrong[0]!r} is no role: {known_ones}, or one of your own in lower case")
+    if own and not at.terminal.json:
+        typer.echo(f"# Roles of your own: {', '.join(own)}", err=True)
     secret, kept = web.new_token(user, roles)
     if at.terminal.json:
         at.terminal.row({"token": secret, "kept": kept.model_dump(mode="json")})

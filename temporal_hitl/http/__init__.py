@@ -13,6 +13,7 @@ from temporal_hitl.http._access import (
     Role,
     Token,
     is_loopback,
+    is_role,
     new_token,
 )
 from temporal_hitl.http._application import hitl_application
@@ -35,6 +36,7 @@ __all__ = [
     "hitl_application",
     "hitl_router",
     "is_loopback",
+    "is_role",
     "new_token",
     "tell_problems",
 ]

@@ -15,6 +15,7 @@ from temporal_hitl.http._problems import tell_problems
 from temporal_hitl.http._router import hitl_router
 from temporal_hitl.http.inbox import Inbox
 from temporal_hitl.primitives import Definition
+from temporal_hitl.signing import SigningKeys
 
 __all__ = ["hitl_application"]
 
@@ -25,9 +26,10 @@ def hitl_application(
     *,
     authenticator: Authenticator | None = None,
     inbox: Inbox | None = None,
+    signing_keys: SigningKeys | None = None,
 ) -> FastAPI:
     """Return an application with what `hitl_router` has, and `/health`; `/` leads to the inbox, or
-    else to the documents.
+    else to the document of the API.
 
     `connect` is called once, when the application starts.
     """
@@ -36,13 +38,22 @@ def hitl_application(
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         client = await connect()
         app.include_router(health_router(client))
-        app.include_router(hitl_router(client, workflows, authenticator=authenticator, inbox=inbox))
+        app.include_router(
+            hitl_router(
+                client,
+                workflows,
+                authenticator=authenticator,
+                inbox=inbox,
+                signing_keys=signing_keys,
+            )
+        )
         yield
 
     async def begin() -> RedirectResponse:
-        return RedirectResponse("/docs" if inbox is None else "/inbox", 303)
+        return RedirectResponse("/openapi.json" if inbox is None else "/inbox", 303)
 
-    app = FastAPI(title="temporal_hitl", lifespan=lifespan)
+    # FastAPI's own pages of the document load their script from another site.
+    app = FastAPI(title="temporal_hitl", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_api_route("/", begin, include_in_schema=False)
     tell_problems(app)
     return app

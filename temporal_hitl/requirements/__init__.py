@@ -15,11 +15,13 @@ from temporal_hitl.requirements._checks import (
     validate,
 )
 from temporal_hitl.requirements._questions import (
+    BESIDE,
     AnyRequirement,
     Confirmation,
     ErrorDecision,
     IterationReview,
     OutputReview,
+    PreviousOutput,
     Question,
     Requirement,
     Route,
@@ -54,6 +56,7 @@ from temporal_hitl.requirements._resolutions import (
 )
 
 __all__ = [
+    "BESIDE",
     "Answer",
     "AnyRequirement",
     "AnyResolution",
@@ -68,6 +71,7 @@ __all__ = [
     "Identity",
     "IterationReview",
     "OutputReview",
+    "PreviousOutput",
     "Question",
     "Refusal",
     "Reject",
