@@ -143,7 +143,7 @@ async def test_the_guide(reads: Reads, in_bash: bool) -> None:
     async with asyncio.TaskGroup() as together:
         read = [together.create_task(reads(page, in_bash)) for page in PAGES]
 
-    assert all(each.result() > 1 for each in read)
+    assert all(each.result() > 0 for each in read)
 
 
 @IN_BASH
