@@ -25,7 +25,6 @@ from temporal_hitl.errors import (
     UnknownRequirement,
 )
 from temporal_hitl.requirements import (
-    BESIDE,
     AnyRequirement,
     AnyResolution,
     Channel,
@@ -379,7 +378,7 @@ def _unsigned(sent: Any) -> Any:
 
 
 def _size_of(requirement: AnyRequirement) -> int:
-    return len(requirement.model_dump_json(exclude=BESIDE).encode())
+    return len(requirement.model_dump_json(exclude=set(requirement.beside)).encode())
 
 
 def _is_late(asked: AnyRequirement, resolution: AnyResolution, now: datetime) -> bool:

@@ -30,10 +30,6 @@ def digest_of(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-BESIDE = {"previous"}
-"""What is told beside a question and is no part of it: not of its digest, nor of what is kept."""
-
-
 class Wire(BaseModel):
     """A shape that crosses the wire: frozen, and closed to keys that it does not know."""
 
@@ -73,10 +69,12 @@ class Requirement(Wire):
 
     actions: ClassVar[frozenset[str]] = frozenset()
     """The actions that answer this kind."""
+    beside: ClassVar[frozenset[str]] = frozenset()
+    """The fields that are told with it, and are neither part of its digest nor kept."""
 
     def shown(self) -> dict[str, Any]:
         """Return what the person decides about, as JSON data: no ids, times or policies."""
-        hidden = set(Requirement.model_fields) - {"name", "message"} | BESIDE
+        hidden = set(Requirement.model_fields) - {"name", "message"} | self.beside
         return self.model_dump(mode="json", exclude=hidden)
 
     def sealed(self) -> AnyRequirement:
@@ -138,6 +136,7 @@ class OutputReview(Requirement):
     previous: PreviousOutput | None = None
     """The output of the round before, to compare with; told by pipelines that still run."""
     actions = frozenset({"confirm", "reject", "edit"})
+    beside = frozenset({"previous"})
 
 
 class IterationReview(Requirement):
@@ -153,6 +152,7 @@ class IterationReview(Requirement):
     previous: PreviousOutput | None = None
     """What the iteration before produced, to compare with; told by pipelines that still run."""
     actions = frozenset({"confirm", "reject", "edit"})
+    beside = frozenset({"previous"})
 
 
 class ErrorDecision(Requirement):
