@@ -209,7 +209,9 @@ class Gate:
 
     @property
     def refused(self) -> list[Refusal]:
-        """The latest answers that were refused, with nobody to tell: by signal, or by a reset."""
+        """The latest answers that were refused, with nobody to tell: by signal, or by a reset; and
+        those whose signature does not hold.
+        """
         return list(self._ledger.refusals)
 
     @property
