@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypedDict
 
@@ -47,6 +47,9 @@ class ReviewOptions(TypedDict, total=False):
     """`HumanReview.timeout`: how long each question is open; for ever unless given."""
     on_timeout: OnTimeout | str | None
     strict_deadline: bool | None
+    notify: Sequence[str] | None
+    """Who is told: names of subscribers. The pipeline's unless given, nobody with an empty list."""
+    notify_before: Seconds | None
     human_review: HumanReview | None
     """All of this as one object instead (seed 001)."""
 
@@ -71,6 +74,8 @@ EVERYWHERE = frozenset(
         "timeout",
         "on_timeout",
         "strict_deadline",
+        "notify",
+        "notify_before",
     }
 )
 """What every primitive supports; the sets below say what else some do."""

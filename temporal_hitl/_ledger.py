@@ -7,7 +7,7 @@ Every door ends here. Deterministic and synchronous: the caller brings the time.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -80,6 +80,8 @@ class Ledger:
         self.refusals: list[Refusal] = []
         self.children: dict[str, str] = {}
         """The child runs in flight, by path: whom to ask for what this run does not have."""
+        self.has_closed: Callable[[AnyRequirement, ResolutionRecord], None] | None = None
+        """Is told of each requirement that is closed, and how."""
         self._forms: dict[str, Form] = {}
         self._rounds: dict[str, int] = {}
         self._decisions: dict[str, str] = {}
@@ -245,6 +247,8 @@ class Ledger:
         record = ResolutionRecord(**place, **decided)
         del self.open[asked.id], self._forms[asked.id], self._sizes[asked.id]
         self.records[asked.id] = record
+        if self.has_closed is not None:
+            self.has_closed(asked, record)
         return record
 
     def refuse(

@@ -29,10 +29,13 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporal_hitl._activities import BEAT, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
 from temporal_hitl._line import Line
+from temporal_hitl._notices import NOTIFICATION
+from temporal_hitl._notifying import notification_type
 from temporal_hitl._registry import Registry
 from temporal_hitl._threads import DaemonThreads
 from temporal_hitl._workflow_types import workflow_type
 from temporal_hitl.errors import DefinitionError, HitlError
+from temporal_hitl.notifications import configured, telling_activities, warn_of_unknown
 from temporal_hitl.primitives import Definition
 
 __all__ = ["THREADS", "HitlPlugin"]
@@ -70,6 +73,7 @@ class HitlPlugin(SimplePlugin):
         self.registry = Registry(workflows, retired) if registry is None else registry
         self._line = Line()
         self._types = {name: workflow_type(name) for name in self.registry.names}
+        self._notification = notification_type()
         super().__init__(
             "temporal_hitl.HitlPlugin",
             data_converter=_converter,
@@ -80,12 +84,18 @@ class HitlPlugin(SimplePlugin):
         )
 
     def _with_workflows(self, existing: Sequence[type] | None) -> Sequence[type]:
-        return _joined(existing or (), list(self._types.values()), _workflow_name, "workflow type")
+        if not existing and not self._types:
+            return []  # It runs activities alone, and leaves workflows to others of its queue.
+        ours = [*self._types.values(), self._notification]
+        return _joined(existing or (), ours, _workflow_name, "workflow type")
 
     def _with_activities(
         self, existing: Sequence[Callable[..., Any]] | None
     ) -> Sequence[Callable[..., Any]]:
         ours = activities_of(self.registry, self._line)
+        # One that runs workflows alone takes no activity, unless it is told whom to tell.
+        if existing or ours or configured():
+            ours += telling_activities(self._line)
         return _joined(existing or (), ours, _activity_name, "activity type")
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
@@ -112,12 +122,15 @@ class HitlPlugin(SimplePlugin):
 
     def _versioned(self, cls: type) -> type:
         # Whatever the worker's default: a pinned run waits for a version that is no more.
+        if _workflow_name(cls) == NOTIFICATION:
+            return notification_type(VersioningBehavior.AUTO_UPGRADE)
         ours = next((name for name, each in self._types.items() if each is cls), None)
         return cls if ours is None else workflow_type(ours, VersioningBehavior.AUTO_UPGRADE)
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Check the namespace's search attributes, then run the worker."""
         self._line.connect(worker.client)
+        warn_of_unknown(self.registry.plans)
         if self.registry.names:
             await ensure_search_attributes(worker.client)
         await super().run_worker(worker, next)

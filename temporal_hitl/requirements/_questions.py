@@ -62,6 +62,8 @@ class Requirement(Wire):
     """What a rejection does, where one is possible and the asker lets the library act on it."""
     round: int = 1
     """The how manieth time this place asks."""
+    notify: tuple[str, ...] = ()
+    """Who is told that it is open, about to be late, and closed: names of subscribers."""
     digest: str = ""
     """SHA-256 of what is shown; a resolution that carries another one is refused."""
 
