@@ -89,6 +89,8 @@ class Notice(BaseModel):
     at: datetime
     """When it happened."""
     run_id: str
+    chain: str
+    """Temporal's id of the run's first execution: another run may have the same `run_id` later."""
     pipeline: str
     requirement_id: str
     kind: str
@@ -204,11 +206,13 @@ def notice_of(
 ) -> Notice:
     """Return what is told of a requirement of the run that asks."""
     info = workflow.info()
-    # Not by this execution's id, which a reset changes. By the time: a reset asks anew, and who was
-    # told of the first question must hear of the second one.
-    place = [info.first_execution_run_id, info.workflow_id, asked.id, event.value, at.isoformat()]
+    # The same on replay, as its id must be, and another one after a reset, which asks anew. Not by
+    # the execution's id, which a reset changes in what went before; nor by the time, which is not
+    # the same on replay in the activation that follows a local activity.
+    place = [info.first_execution_run_id, asked.id, event.value, str(workflow.uuid4())]
     return Notice(
         id=_event_id(place),
+        chain=info.first_execution_run_id,
         event=event,
         at=at,
         run_id=info.workflow_id,

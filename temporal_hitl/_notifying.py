@@ -16,7 +16,12 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, VersioningBehavior
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
 
 from temporal_hitl._notices import NOTIFICATION, PATIENCE, Notice, Telling
 from temporal_hitl._wire import read
@@ -123,7 +128,7 @@ async def _tell(notice: Notice, subscriber: str) -> str:
 def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error)
+    return error.message if isinstance(error, FailureError) else str(error)
 
 
 def _retries() -> RetryPolicy:

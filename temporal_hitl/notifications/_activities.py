@@ -97,7 +97,9 @@ def _threads() -> DaemonThreads:
 
 async def _is_open(reach: Reach, notice: Notice) -> bool:
     try:
-        if (await reach.describe(notice.run_id)).status is not WorkflowExecutionStatus.RUNNING:
+        run = await reach.describe(notice.run_id)
+        first = run.raw_description.workflow_execution_info.first_run_id
+        if run.status is not WorkflowExecutionStatus.RUNNING or first != notice.chain:
             return False
         asked = (await reach.requirements(notice.run_id, resolved=False)).open
     except RunNotFound:
@@ -106,9 +108,7 @@ async def _is_open(reach: Reach, notice: Notice) -> bool:
         # Better told once too often.
         _log.info("run %r does not say what is open: %s", notice.run_id, error)
         return True
-    # Another run of that id, or a reset, may ask the same anew.
-    wanted = notice.requirement_id, notice.created_at
-    return any((each.id, each.created_at) == wanted for each in asked)
+    return any(each.id == notice.requirement_id for each in asked)
 
 
 def warn_of_unknown(plans: Iterable[Plan]) -> None:

@@ -37,7 +37,7 @@ def command(notice: Notice) -> str:
 
 def payload(notice: Notice) -> dict[str, Any]:
     """Return the notice as the body of a webhook."""
-    data = notice.model_dump(mode="json", exclude={"event", "at"})
+    data = notice.model_dump(mode="json", exclude={"event", "at", "chain"})
     data |= {"link": link(notice), "command": command(notice)}
     return {"type": notice.event.value, "timestamp": notice.at.isoformat(), "data": data}
 
