@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Generator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,8 @@ from temporal_hitl.notifications._texts import body, text, title
 TIMEOUT = 5.0, 10.0
 """Seconds for a connection, and for the answer of a webhook."""
 _LOGGERS = ("apprise", "urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
-_sending = threading.local()
+_sending = ContextVar("temporal_hitl_sending", default=False)
+"""Not by thread: apprise sends in threads of its own, with the context of who calls."""
 
 
 def send(notice: Notice, to: Subscriber, url: str) -> None:
@@ -70,7 +71,6 @@ def _notify(notice: Notice, url: str) -> str | None:
     import apprise as untyped
 
     apprise: Any = untyped
-    # In this thread: its own would log what they like.
     service = apprise.Apprise.instantiate(
         url, asset=apprise.AppriseAsset(app_id="temporal-hitl", async_mode=False)
     )
@@ -84,7 +84,7 @@ def _notify(notice: Notice, url: str) -> str | None:
 
 class _Unlogged(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(_sending, "now", False)
+        return not _sending.get()
 
 
 _unlogged_filter = _Unlogged()
@@ -94,8 +94,8 @@ _unlogged_filter = _Unlogged()
 def _unlogged() -> Generator[None]:
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_unlogged_filter)  # Once, however often it is added.
-    _sending.now = True
+    before = _sending.set(True)
     try:
         yield
     finally:
-        _sending.now = False
+        _sending.reset(before)
