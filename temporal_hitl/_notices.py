@@ -38,6 +38,8 @@ BEFORE, SHARE = timedelta(hours=1), 0.2
 """How long before its deadline a requirement is due, and at most which share of the time given."""
 MOST = 1_000
 """Notices of one execution under way; the server fails a task for ever with 2,000 child runs."""
+AT_ONCE = 100
+"""Notices that one workflow task starts: the server takes so many bytes of it and no more."""
 LONGEST_ID = 1_000
 """Bytes that Temporal allows a workflow id."""
 
@@ -129,6 +131,7 @@ class Notices:
         self._note = note
         self._starts = list[asyncio.Task[None]]()
         self._under_way = 0
+        self._task = self._sent = 0
 
     @property
     def starting(self) -> bool:
@@ -176,6 +179,10 @@ class Notices:
     async def _start(self, telling: Telling) -> None:
         notice = telling.notice
         until_due = timedelta() if telling.due_at is None else telling.due_at - workflow.now()
+        # The starts of a task that are confirmed bring the next task about.
+        while not self._has_turn():
+            task = _workflow_task()
+            await workflow.wait_condition(lambda task=task: _workflow_task() != task)
         try:
             child = await workflow.start_child_workflow(
                 NOTIFICATION,
@@ -194,6 +201,12 @@ class Notices:
             self._note(f"{notice.requirement_id}: {notice.event.value} is not told: {error}")
         else:
             child.add_done_callback(self._ended)
+
+    def _has_turn(self) -> bool:
+        if (task := _workflow_task()) != self._task:
+            self._task, self._sent = task, 0
+        self._sent += 1
+        return self._sent <= AT_ONCE
 
     def _ended(self, child: asyncio.Future[Any]) -> None:
         self._under_way -= 1
@@ -243,6 +256,10 @@ def notification_id(notice: Notice) -> str:
     end = f".{notice.event.value.rpartition('.')[2]}.{notice.id[-12:]}"
     place = f"{notice.run_id}.{notice.requirement_id}".encode()
     return place[: LONGEST_ID - len(end)].decode(errors="ignore") + end
+
+
+def _workflow_task() -> int:
+    return workflow.info().get_current_history_length()
 
 
 def _event_id(place: list[str]) -> str:

@@ -17,3 +17,16 @@ class Refund:
     async def run(self, amount: int) -> bool:
         small = await self.gate.confirm("Small?", name="small", notify=[])
         return small.approved or (await self.gate.confirm(f"Refund {amount}?", name="big")).approved
+
+
+@workflow.defn
+class Misspelled:
+    """Tells a URL."""
+
+    @workflow.init
+    def __init__(self, given: None) -> None:
+        self.gate = hitl.Gate()
+
+    @workflow.run
+    async def run(self, given: None) -> None:
+        await self.gate.confirm("Go on?", notify=["slack://token-a/token-b"])
