@@ -39,7 +39,7 @@ BEFORE, SHARE = timedelta(hours=1), 0.2
 MOST = 1_000
 """Notices of one execution under way; the server fails a task for ever with 2,000 child runs."""
 AT_ONCE = 100
-"""Notices that one workflow task starts: the server takes so many bytes of it and no more."""
+"""Starts that are not confirmed: the server takes so many bytes of a task and no more."""
 LONGEST_ID = 1_000
 """Bytes that Temporal allows a workflow id."""
 
@@ -85,8 +85,8 @@ class Notice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
-    id: str
-    """The same however often it is told."""
+    id: str = ""
+    """The same however often it is told; given when it is."""
     event: Event
     at: datetime
     """When it happened."""
@@ -107,10 +107,14 @@ class Notice(BaseModel):
     outcome: Outcome | None = None
     """How it was closed, where it is."""
 
+    def told_by(self, execution_id: str) -> Notice:
+        """Return it with its id, as told by this first execution of a notification."""
+        told = digest_of([execution_id, self.event.value])[:32]
+        return self.model_copy(update={"id": f"evt_{told}"})
+
     def due(self, at: datetime) -> Notice:
         """Return the notice that the requirement of this one is about to be late."""
-        told = {"event": Event.due, "at": at, "id": _event_id([self.id, Event.due.value])}
-        return self.model_copy(update=told)
+        return self.model_copy(update={"event": Event.due, "at": at})
 
 
 class Telling(BaseModel):
@@ -131,7 +135,7 @@ class Notices:
         self._note = note
         self._starts = list[asyncio.Task[None]]()
         self._under_way = 0
-        self._task = self._sent = 0
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     @property
     def starting(self) -> bool:
@@ -179,10 +183,7 @@ class Notices:
     async def _start(self, telling: Telling) -> None:
         notice = telling.notice
         until_due = timedelta() if telling.due_at is None else telling.due_at - workflow.now()
-        # The starts of a task that are confirmed bring the next task about.
-        while not self._has_turn():
-            task = _workflow_task()
-            await workflow.wait_condition(lambda task=task: _workflow_task() != task)
+        await self._turns.acquire()
         try:
             child = await workflow.start_child_workflow(
                 NOTIFICATION,
@@ -190,8 +191,8 @@ class Notices:
                 id=notification_id(notice),
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
-                # What is told under this id says the same.
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                # A run that was reset tells anew, in place of what it has undone.
+                id_reuse_policy=WorkflowIDReusePolicy.TERMINATE_IF_RUNNING,
                 # A worker that has the run's type and not this one must not keep it for ever.
                 execution_timeout=until_due + 2 * PATIENCE,
                 static_summary=f"{notice.event.value} of {notice.requirement_id}",
@@ -201,12 +202,7 @@ class Notices:
             self._note(f"{notice.requirement_id}: {notice.event.value} is not told: {error}")
         else:
             child.add_done_callback(self._ended)
-
-    def _has_turn(self) -> bool:
-        if (task := _workflow_task()) != self._task:
-            self._task, self._sent = task, 0
-        self._sent += 1
-        return self._sent <= AT_ONCE
+        self._turns.release()
 
     def _ended(self, child: asyncio.Future[Any]) -> None:
         self._under_way -= 1
@@ -219,12 +215,7 @@ def notice_of(
 ) -> Notice:
     """Return what is told of a requirement of the run that asks."""
     info = workflow.info()
-    # The same on replay, as its id must be, and another one after a reset, which asks anew. Not by
-    # the execution's id, which a reset changes in what went before; nor by the time, which is not
-    # the same on replay in the activation that follows a local activity.
-    place = [info.first_execution_run_id, asked.id, event.value, str(workflow.uuid4())]
     return Notice(
-        id=_event_id(place),
         chain=info.first_execution_run_id,
         event=event,
         at=at,
@@ -252,15 +243,12 @@ def due_at(asked: AnyRequirement, before: float | None) -> datetime | None:
 
 
 def notification_id(notice: Notice) -> str:
-    """Return the workflow id under which a notice is told: the same whenever it is asked."""
-    end = f".{notice.event.value.rpartition('.')[2]}.{notice.id[-12:]}"
+    """Return the workflow id under which a notice is told: the same whenever it is asked.
+
+    Nothing in it is the time or the execution: the first is not the same on replay in the
+    activation that follows a local activity, and a reset changes the second.
+    """
+    digest = digest_of([notice.chain, notice.requirement_id, notice.event.value])[:12]
+    end = f".{notice.event.value.rpartition('.')[2]}.{digest}"
     place = f"{notice.run_id}.{notice.requirement_id}".encode()
     return place[: LONGEST_ID - len(end)].decode(errors="ignore") + end
-
-
-def _workflow_task() -> int:
-    return workflow.info().get_current_history_length()
-
-
-def _event_id(place: list[str]) -> str:
-    return f"evt_{digest_of(place)[:32]}"

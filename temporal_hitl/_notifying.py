@@ -102,6 +102,7 @@ async def _tell_each(
     notice: Notice, subscribers: tuple[str, ...], told: dict[str, dict[str, str]]
 ) -> None:
     event = notice.event.value
+    notice = notice.told_by(workflow.info().first_execution_run_id)
     told[event] = {}
     results = await asyncio.gather(*(_tell(notice, each) for each in subscribers))
     told[event] |= dict(zip(subscribers, results, strict=True))
