@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from temporalio import activity
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
@@ -19,7 +22,7 @@ from temporal_hitl._subscribers import default_subscribers
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.notifications import _sending
 from temporal_hitl.notifications._subscribers import CannotTell, Subscriber, subscriber
-from temporal_hitl.notifications._texts import link, text, title
+from temporal_hitl.notifications._texts import body, link, text, title
 from temporal_hitl.plan import Plan
 from temporal_hitl.requirements import Confirmation
 from temporal_hitl.review import OnTimeout
@@ -27,6 +30,7 @@ from tests.sink import SECRET
 from tests.stage import new_queue, serving
 from tests.told_by_hand import Misspelled, Refund
 
+PAGE = Path(__file__).parent.parent / "docs" / "notifications.md"
 URL = "slack://token-a/token-b"
 NOTICE = Notice(
     id="evt_1",
@@ -202,6 +206,29 @@ def test_what_a_worker_serves(
         len(configured.get("workflows", ())),
         len(configured.get("activities", ())),
     )
+
+
+def test_the_page_about_it() -> None:
+    """The programs of docs/notifications.md run: the pipeline tells whom it says, and the receiver
+    takes what we sign once, and nothing that was changed.
+    """
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    now, content, seen = datetime.now(UTC), body(NOTICE), set[str]()
+    signature = Webhook(SECRET).sign("evt_1", now, content)
+    stamps = {"webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
+    headers = {"webhook-id": "evt_1", **stamps}
+    told = [names["received"](content.encode(), headers, SECRET, seen) for _ in range(2)]
+    with pytest.raises(WebhookVerificationError):
+        names["received"](content.replace("Pay", "Play").encode(), headers, SECRET, seen)
+
+    assert 2 == len(blocks)
+    assert ["requirement.opened: refund~2", None] == told
+    assert [("managers",), ("desk", "managers"), None, ()] == [
+        each.review.notify for each in names["workflow"].plan.children
+    ]
 
 
 async def test_a_bad_default_stops_the_worker(

@@ -50,6 +50,7 @@ class Words:
     of_run = "Run"
     step = "Step"
     asked = "Asked"
+    told = "Told"
     round = "Round"
     retries = "Retries so far"
     of_limit = "{count} of {limit}"
