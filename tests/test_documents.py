@@ -5,8 +5,10 @@ somewhere.
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from datetime import UTC, datetime
 from importlib import reload
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from fastapi import FastAPI
+from standardwebhooks.webhooks import Webhook
 from temporalio.testing import WorkflowEnvironment
 from typer.main import get_command
 
@@ -52,6 +55,10 @@ NOT_RUN = {
     "cp .env.example ": "of Docker's deployment",
     "python -c ": "makes a secret; tests/test_signed_answers.py has keys",
     "HITL_SIGNING_KEYS=": "sets it for what follows; tests/test_signed_at_the_edges.py",
+    "HITL_NOTIFY_": "sets it for what follows; tests/test_notifications.py",
+    'temporal workflow list --query "WorkflowType': "tests/test_notifications.py has such runs",
+    "temporal workflow describe --workflow-id RUN": "tests/test_notifications.py has such runs",
+    "temporal workflow result --workflow-id RUN": "tests/test_notifications.py has such runs",
     "touch tokens.toml": "of Docker's deployment",
     "curl --fail http://127.0.0.1:8000/": "of Docker's; tests/test_deployment.py asks it",
     "tcld ": "Temporal Cloud's",
@@ -69,6 +76,12 @@ RUN_ELSEWHERE = {
     ("README.md", "from datetime import timedelta"): "tests/test_readme.py",
     ("docs/http.md", "from collections.abc import AsyncGenerator"): "tests/test_http_docs.py",
     ("docs/inbox.md", "from fastapi import FastAPI"): "tests/test_inbox_runs.py",
+    (
+        "docs/notifications.md",
+        "from temporal_hitl import HumanReview",
+    ): "tests/test_notifications.py",
+    ("docs/notifications.md", "{"): "what tests/test_notifications.py receives",
+    ("docs/notifications.md", "from standardwebhooks"): "below",
     ("docs/operations.md", "worker = Worker("): "a fragment; tests/test_worker_versioning.py",
     ("docs/operations.md", "converter = dataclasses.replace("): "a fragment; tests/test_sizes.py",
     ("docs/operations.md", "import base64"): "tests/test_codec.py",
@@ -230,3 +243,28 @@ def test_pictures_are_small() -> None:
 
     assert shown == {each for each in pictures if each.startswith("guide-")}
     assert {} == {name: size for name, size in pictures.items() if size >= 100_000}
+
+
+def test_notifications() -> None:
+    """What authors and receivers write of notifications can be written so, and a receiver takes an
+    event once.
+    """
+    said: dict[str, Any] = {}
+    for block in blocks(ROOT / "docs/notifications.md"):
+        if block.language == "python":
+            exec(block.text, said)
+    secret = "whsec_" + base64.b64encode(b"a secret of 24 bytes ...").decode()
+    body = '{"type": "requirement.opened", "data": {"requirement_id": "refund"}}'
+    now = datetime.now(UTC)
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("msg_1", now, body),
+    }
+    seen: set[str] = set()
+    told = [said["received"](body.encode(), headers, secret, seen) for _ in range(2)]
+
+    assert ["requirement.opened: refund", None] == told
+    assert [("managers",), ("desk", "managers"), None, ()] == [
+        each.review.notify for each in said["workflow"].steps
+    ]
