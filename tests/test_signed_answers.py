@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jwt
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
@@ -381,6 +383,28 @@ def test_keys_that_are_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def _empty(monkeypatch: pytest.MonkeyPatch) -> SigningKeys | None:
     monkeypatch.setenv(VARIABLE, " ")
     return SigningKeys.from_environment()
+
+
+async def test_a_worker_whose_keys_are_none(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose keys cannot be used does not start, and says what is missing or wrong."""
+    told = list[str]()
+    for keys, module in (("secret", jwt), (KEYS, None)):
+        monkeypatch.setenv(VARIABLE, keys)
+        monkeypatch.setitem(sys.modules, "jwt", module)
+        worker = Worker(
+            env.client, task_queue=new_queue(), workflows=[Desk], plugins=[HitlPlugin()]
+        )
+        with pytest.raises(OperatorError) as refused:
+            await worker.run()
+        told.append(str(refused.value))
+
+    assert told[0].startswith("HITL_SIGNING_KEYS is kid:secret[,kid:secret...]: entry 1 is not")
+    assert told[1] == (
+        "HITL_SIGNING_KEYS is set, and what signs with it is missing: pip install"
+        " 'temporal-hitl[api]'"
+    )
 
 
 async def test_a_worker_without_the_plugin(env: WorkflowEnvironment) -> None:

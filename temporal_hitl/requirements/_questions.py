@@ -64,6 +64,8 @@ class Requirement(Wire):
     """The how manieth time this place asks."""
     roles: tuple[str, ...] = ()
     """Who may answer, where not everybody may: whoever is signed as one of these."""
+    notify: tuple[str, ...] = ()
+    """Who is told that it is open, about to be late, and closed: names of subscribers."""
     digest: str = ""
     """SHA-256 of what is shown; a resolution that carries another one is refused."""
 
