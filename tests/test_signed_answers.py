@@ -147,12 +147,12 @@ async def test_what_is_not_signed_right_does_not_count(env: WorkflowEnvironment)
     assert (Identity.signed, RunStatus.completed) == (record.identity, output.status)
 
 
-async def test_the_record_says_who(env: WorkflowEnvironment) -> None:
+async def test_the_record_says_who(env: WorkflowEnvironment, cache: int) -> None:
     """A signed answer is recorded with who decided, in what roles and over what channel, whether or
     not the question asks for a role; the signature itself is in no record, and the keys nowhere.
     """
     channels = {"pay": Channel.http, "tell": Channel.cli}
-    async with serving(env, two) as client:
+    async with serving(env, two, max_cached_workflows=cache) as client:
         run = await client.start(two)
         await paused(client, run)
         answers = [
