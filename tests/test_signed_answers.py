@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
@@ -531,6 +531,25 @@ async def test_in_one_task_with_a_cancel(env: WorkflowEnvironment) -> None:
         await replays(client.handle(run), payment)
 
     assert RunStatus.cancelled == output.status
+
+
+async def test_by_hand_in_one_task_with_a_cancel(env: WorkflowEnvironment) -> None:
+    """A workflow written by hand that is cancelled while an answer is verified ends with a word to
+    whoever gave it.
+    """
+    queue, asks = new_queue(), [{"kind": "confirm", "name": "pay", "roles": ROLES}]
+    async with serving(env, workflows=[Desk], queue=queue) as client:
+        handle = await asked(env, client, asks)
+    asking = asyncio.create_task(client.resolve(handle.id, confirmed(client, handle.id)))
+    await handle.signal("resolve", confirmed(client, handle.id).to_wire())
+    await asyncio.sleep(0.3)  # The server holds the update until a worker comes.
+    await handle.cancel()
+    async with serving(env, workflows=[Desk], queue=queue):
+        with pytest.raises(AlreadyResolved, match="the run no longer needs it"):
+            await asking
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+        await replays(handle, workflows=[Desk])
 
 
 async def test_in_one_task_with_another(env: WorkflowEnvironment) -> None:
