@@ -582,6 +582,7 @@ async def test_in_one_task_with_another(env: WorkflowEnvironment) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", resets.DOORS)
 async def test_after_a_reset(env: WorkflowEnvironment, door: str) -> None:
     """An answer that a reset delivers again to its question counts while its signature holds; where
@@ -591,7 +592,7 @@ async def test_after_a_reset(env: WorkflowEnvironment, door: str) -> None:
     async with serving(env, definition) as client:
         run = await client.start(definition, "it")
         await paused(client, run)
-        lasts = timedelta(seconds=1) - SKEW
+        lasts = timedelta(seconds=4) - SKEW
         first = sign(client, run, Confirm(requirement_id="sign", decision_id="1"), lasts=lasts)
         handle = client.handle(run)
         if door == "update":
@@ -600,7 +601,7 @@ async def test_after_a_reset(env: WorkflowEnvironment, door: str) -> None:
             await handle.signal("resolve", first.to_wire())
         await resets.asked(client, run, "send")
         point = await resets.opening(handle, "sign")
-        await asyncio.sleep(1.1)  # Until it does not hold any more.
+        await asyncio.sleep(4.1)  # Until it does not hold any more.
         await resets.reset(env, run, "--event-id", await resets.next_task(handle, point))
         waiting = await resets.asked(client, run, "sign")
         await until(lambda: all_refused(client, run, 1))
