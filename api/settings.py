@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     task_queue: str = TASK_QUEUE
     """Where runs are started."""
     tokens_file: Path | None = None
-    """The file of bearer tokens, made with `python -m api.tokens`. Without one only this machine is
+    """The file of bearer tokens, made with `temporal-hitl token`. Without one only this machine is
     served, and nobody is asked for a name."""
     session_key: SecretStr | None = Field(default=None, min_length=32)
     """Signs the inbox's sessions; the same for all processes that serve it. Without one each

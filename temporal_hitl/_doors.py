@@ -102,7 +102,7 @@ class Doors:
     def _on_query(self, *args: Any) -> dict[str, Any]:
         ledger = self._ledger
         told = {
-            "open": [each.model_dump(mode="json") for each in ledger.open.values()],
+            "open": [each.model_dump(mode="json") for each in ledger.told],
             "refused": [each.model_dump(mode="json") for each in ledger.refusals],
         }
         if args and args[0]:

@@ -7,7 +7,7 @@ Every door ends here. Deterministic and synchronous: the caller brings the time.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, cast
@@ -87,10 +87,19 @@ class Ledger:
         self.refusals: list[Refusal] = []
         self.children: dict[str, str] = {}
         """The child runs in flight, by path: whom to ask for what this run does not have."""
+        self.beside: Callable[[AnyRequirement], AnyRequirement] | None = None
+        """Adds what is told beside a question to those who ask for it."""
+        self.has_closed: Callable[[AnyRequirement, ResolutionRecord], None] | None = None
+        """Is told of each requirement that is closed, and how."""
         self._forms: dict[str, Form] = {}
         self._rounds: dict[str, int] = {}
         self._decisions: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
+
+    @property
+    def told(self) -> list[AnyRequirement]:
+        """What is open, with what is told beside it."""
+        return [self.beside(each) if self.beside else each for each in self.open.values()]
 
     @property
     def size(self) -> int:
@@ -268,6 +277,8 @@ class Ledger:
         record = ResolutionRecord(**place, **decided)
         del self.open[asked.id], self._forms[asked.id], self._sizes[asked.id]
         self.records[asked.id] = record
+        if self.has_closed is not None:
+            self.has_closed(asked, record)
         return record
 
     def refuse(
@@ -371,7 +382,7 @@ def _unsigned(sent: Any) -> Any:
 
 
 def _size_of(requirement: AnyRequirement) -> int:
-    return len(requirement.model_dump_json().encode())
+    return len(requirement.model_dump_json(exclude=set(requirement.beside)).encode())
 
 
 def _is_late(asked: AnyRequirement, resolution: AnyResolution, now: datetime) -> bool:

@@ -65,10 +65,8 @@ async def test_the_service_signs(
             told = await each_answers(http, path(run, "a"), yes, secret)
             claims = {**yes, "resolved_by": "bob", "signature": "x"}
             refused = await http.post(path(run, "b"), json=claims, headers=bearer(secret["ana"]))
-            several = [
-                {"run_id": run, "requirement_id": f"p.{name}", "resolution": yes}
-                for name in ("b", "c", "a")
-            ]
+            named = [f"p.{name}" for name in ("b", "c", "a")]
+            several = [{"run_id": run, "requirement_id": e, "resolution": yes} for e in named]
             http.headers.update(bearer(secret["ana"]))
             many = await http.post("/resolutions", json={"resolutions": several})
             pages = [await by_hand(http, run, secret[user]) for user in ("bob", "ana")]
