@@ -5,7 +5,7 @@ RUN python -m venv /venv
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY temporal_hitl temporal_hitl
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check \
-    --constraint constraints.txt '.[api,cli,demo]'
+    --constraint constraints.txt '.[api,cli,demo,notify]'
 
 FROM python:3.11.14-slim-bookworm
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

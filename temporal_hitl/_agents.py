@@ -298,6 +298,8 @@ class Agents:
         )
         if need.timeout is not None:
             options["timeout"] = need.timeout
+        if node.review.notify is not None:
+            options["notify"] = node.review.notify
         told = fill_in(message, need.arguments)
         return self._gate.put(kind, name=node.name, message=told, **options)
 

@@ -92,6 +92,13 @@ class PlanFound(_Crossing):
     plan: Plan
     external_storage: bool = False
     """Whether the data converter keeps large values outside: then no size needs to be refused."""
+    notify: tuple[str, ...] = ()
+    """Whom the worker tells where the plan says nothing."""
+
+    @property
+    def subscribers(self) -> tuple[str, ...]:
+        """Who is told of what nodes ask that say nothing themselves."""
+        return self.notify if self.plan.notify is None else self.plan.notify
 
 
 def activity_id_of(asked: ActivityCall) -> str:

@@ -25,6 +25,7 @@ from temporal_hitl._asking import (
     review_of,
 )
 from temporal_hitl._options import ActivityOptions, CallOptions
+from temporal_hitl._subscribers import subscribers
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnReject
 from temporal_hitl.turns import Adapter, HasAdapter
@@ -371,8 +372,10 @@ class Definition(_Container):
         name: str,
         steps: Sequence[NodeLike] | Steps,
         description: str | None = None,
+        notify: Sequence[str] | None = None,
     ) -> None:
         super().__init__(name, description, {})
+        self.notify = None if notify is None else subscribers(notify, f"{self.where}: notify")
         self.name: str = name
         self.steps = steps.steps if isinstance(steps, Steps) else self.children(steps)
 

@@ -23,7 +23,7 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
-from tests.histories.by_hand import AllQuestions, OneQuestion
+from tests.histories.by_hand import AllQuestions, NotVerified, OneQuestion
 from tests.histories.modes import MODES
 
 A_MOMENT = timedelta(seconds=1)
@@ -198,6 +198,7 @@ MADE_BY: dict[str, Workflow | type] = {
     "signed_answer": _signed(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
+    "by_hand_not_verified": NotVerified,
     **MODES,
 }
 

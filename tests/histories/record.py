@@ -40,6 +40,8 @@ IDENTITY = "golden"
 LIMIT = 30.0
 SHORT = ("continued_as_new", "nested_continued_as_new", *LATER)
 """Recorded on a server that suggests to continue as new after few events: its last execution."""
+BARE = ("by_hand_not_verified",)
+"""Recorded on a worker without our plugin."""
 CHILDREN = {"nested_child": "all.sub"}
 """Recorded of a child of the run, by the path of its step."""
 
@@ -218,8 +220,17 @@ async def sign_both(client: HitlClient, run: str) -> None:
     await client.handle(run).signal("resolve", sign(client, run, second).to_wire())
 
 
+async def sign_in_vain(client: HitlClient, run: str) -> None:
+    await opened(client, run, "confirmation")
+    signed = confirmed(client, run, "confirmation")
+    await client.handle(run).signal("resolve", signed.to_wire())
+    answer = Confirm(requirement_id="confirmation", resolved_by="ana", decision_id="1")
+    await client.resolve(run, answer)
+
+
 ACTS: dict[str, Act] = {
     "signed_answer": sign_both,
+    "by_hand_not_verified": sign_in_vain,
     "every_container_asks": answer_each_container,
     "reset_and_asked_again": confirm_reset_and_reject,
     "nested": sign_in_the_child,
@@ -242,11 +253,12 @@ ACTS: dict[str, Act] = {
 async def record(client: HitlClient, name: str) -> str:
     """Return the history of a run of `name`, as JSON."""
     made_by = MADE_BY[name]
+    plugin = HitlPlugin(workflows=pipelines_of(made_by), signing_keys=SigningKeys.parse(KEYS))
     async with Worker(
         client.client,
         task_queue=name,
         workflows=workflows_of(made_by),
-        plugins=[HitlPlugin(workflows=pipelines_of(made_by), signing_keys=SigningKeys.parse(KEYS))],
+        plugins=[] if name in BARE else [plugin],
     ):
         handle = await client.client.start_workflow(
             made_by.__name__ if isinstance(made_by, type) else made_by.name,
