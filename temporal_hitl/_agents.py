@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._caller import StepFailed
 from temporal_hitl._calls import ToolGiven, TurnGiven
@@ -60,6 +61,8 @@ INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
 UNKNOWN = "temporalio.exceptions.TimeoutError"
 """The error type of an execution of which nobody knows how far it came."""
+PROBLEMS = 50
+"""How many of them a question shows at most."""
 EDITED = "A person changed the arguments; the tool was called with: "
 
 _KINDS: dict[Asks, type[Requirement]] = {
@@ -206,7 +209,7 @@ class Agents:
     def _failed(self, needed: NeedProgress, failed: StepFailed) -> AnyFed | None:
         need = needed.need
         if failed.kind == INVALID_ARGUMENTS and need.asks in (Asks.confirmation, Asks.input):
-            needed.problems, needed.asked, needed.arguments = [failed.message], None, None
+            needed.problems, needed.asked, needed.arguments = _problems_of(failed), None, None
             return None
         if failed.kind == UNKNOWN:
             needed.unknown, needed.asked = failed.message, None
@@ -330,6 +333,12 @@ def _call_of(agent: AgentPlan, need: Need) -> Call:
     return agent.tool.model_copy(
         update={"activity": activity, "retry": retry, "summary": f"{agent.agent}: {need.tool}"}
     )
+
+
+def _problems_of(failed: StepFailed) -> list[str]:
+    cause = failed.__cause__.cause if isinstance(failed.__cause__, ActivityError) else None
+    told = cause.details if isinstance(cause, ApplicationError) else ()
+    return [str(each) for each in told[:PROBLEMS]] or [failed.message]
 
 
 def _known_to_the_agent(need: Need, arguments: dict[str, Any]) -> dict[str, Any]:

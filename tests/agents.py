@@ -20,7 +20,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_hitl import HitlClient, WorkflowRunOutput
+from temporal_hitl import HitlClient, RunOptions, WorkflowRunOutput
 from temporal_hitl.agents import RunOutput, RunRequirement
 from temporal_hitl.primitives import Definition, as_definition
 from temporal_hitl.requirements import AnyResolution
@@ -77,7 +77,8 @@ class Desk:
     runs: list[str] = field(default_factory=list[str])
 
     async def start(self, agent: Any, input: Any = "go", **options: Any) -> str:
-        run = await self.client.start(as_definition(agent), input, **options)
+        given = RunOptions(**options)
+        run = await self.client.start(as_definition(agent), input, options=given)
         self.runs.append(run)
         return run
 
