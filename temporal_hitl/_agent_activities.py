@@ -117,6 +117,7 @@ def _turn(call: ActivityCall, pulse: _Pulse) -> Turn:
         messages=call.messages,
         usage=given.usage,
         guarded=frozenset(given.guarded),
+        conditional=frozenset(given.conditional),
         checkpoint=pulse.checkpoint,
         save=pulse.save,
         stops=activity.is_worker_shutdown,

@@ -119,7 +119,8 @@ class Agents:
                     case Exhausted(error=error):
                         raise StepFailed(scope.path, EXHAUSTED, error)
                     case Needs(needs=needs):
-                        stand.needs = _placed(needs, f"{scope.path}.{stand.turn}")
+                        still = [_guarded_still(each, agent) for each in needs]
+                        stand.needs = _placed(still, f"{scope.path}.{stand.turn}")
                     case _:
                         pass
             await together(
@@ -139,7 +140,8 @@ class Agents:
             task=task,
             answers=stand.answers,
             usage=stand.usage,
-            guarded=sorted(agent.guarded),
+            guarded=sorted(name for name, each in agent.guarded.items() if not each.conditional),
+            conditional=sorted(name for name, each in agent.guarded.items() if each.conditional),
         )
         at = replace(scope, path=f"{scope.path}.{stand.turn}")
         done = await self._functions.call(
@@ -293,6 +295,14 @@ class Agents:
             options["timeout"] = need.timeout
         told = fill_in(message, need.arguments)
         return self._gate.put(kind, name=node.name, message=told, **options)
+
+
+def _guarded_still(need: Need, agent: AgentPlan) -> Need:
+    # Where the agent's code has meanwhile taken the guard away, or asks for something else.
+    planned = agent.guarded.get(need.tool)
+    if planned is None or planned.asks is need.asks:
+        return need
+    return need.model_copy(update=dict(planned))
 
 
 def _placed(needs: list[Need], below: str) -> list[NeedProgress]:

@@ -49,6 +49,7 @@ class TurnGiven(_Crossing):
     answers: list[AnyFed] = []
     usage: dict[str, Any] = {}
     guarded: list[str] = []
+    conditional: list[str] = []
 
 
 class ToolGiven(_Crossing):

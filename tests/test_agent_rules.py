@@ -71,7 +71,8 @@ def lookup(name: str, run_context: Any) -> str:
 
 
 def agent(name: str, *turns: Any, **options: Any) -> Agent:
-    return Agent(name, scripted(*turns), **{"tools": [wipe, lookup], **options})
+    tools = options.pop("tools", [wipe, lookup])
+    return Agent(name, scripted(*turns), tools=tools, **options)
 
 
 ASKED: list[Called] = [
@@ -233,17 +234,16 @@ twins = Team(
 async def test_members_with_one_call_id(desk: Desk, order: tuple[int, int]) -> None:
     """Two members at work at once, whose calls have one id, are told apart by their paths."""
     ids = ["twins.1.left.1.wipe", "twins.1.right.1.wipe"]
-    output = await desk.open(twins, *ids)
-    asked = output.active_requirements
+    run, asked = await desk.by_id(twins, *ids)
     members = [(e.member_agent_name, e.member_agent_id, e.member_run_id) for e in asked]
     asked[0].confirm()
     asked[1].reject("not that one")
     for place in order:
         await desk.send(asked[place])
-    ended = await desk.end(output.run_id)
+    ended = await desk.end(run)
 
     assert [("left", "left", "twins.1.left"), ("right", "right", "twins.1.right")] == members
-    assert ["wipe sda 1"] == done[output.run_id]
+    assert ["wipe sda 1"] == done[run]
     told = "delegate: wipe: wiped sda; delegate: wipe: rejected by a person: not that one"
     assert told == ended.content
 
@@ -273,18 +273,17 @@ async def test_a_team_as_a_member(desk: Desk) -> None:
     it; a second task of the same member is asked about under another id.
     """
     leaf = "outer.1.inner.1.leaf.1.wipe"
-    output = await desk.open(outer, "outer.1.wipe", leaf)
-    of_leader, of_leaf = output.active_requirements
+    run, (of_leader, of_leaf) = await desk.by_id(outer, "outer.1.wipe", leaf)
     of_leaf.confirm()
     of_leader.reject()
     await desk.send(of_leader, of_leaf)
-    output = await desk.asked(output.run_id, "outer.2.inner.1.leaf.1.wipe")
-    await desk.resolve(output.run_id, Confirm(requirement_id="outer.2.inner.1.leaf.1.wipe"))
-    ended = await desk.end(output.run_id)
+    await desk.asked(run, "outer.2.inner.1.leaf.1.wipe")
+    await desk.resolve(run, Confirm(requirement_id="outer.2.inner.1.leaf.1.wipe"))
+    ended = await desk.end(run)
 
     assert ("leaf", None) == (of_leaf.member_agent_name, of_leader.member_agent_name)
     assert "outer.1.inner.1.leaf" == of_leaf.member_run_id
-    assert 2 * ["wipe sda 1"] == done[output.run_id]
+    assert 2 * ["wipe sda 1"] == done[run]
     assert "delegate: delegate: wipe: wiped sda" == ended.content
 
 
@@ -768,7 +767,7 @@ async def test_a_question_without_any(desk: Desk) -> None:
 # Definitions that are refused
 
 OPTIONS: dict[str, Any] = {
-    "no option": lambda: tool(requires_approval=True)(lookup),
+    "no option": lambda: tool(requires_approval=True)(lookup),  # type: ignore[call-overload]
     "one of": lambda: tool(requires_confirmation=True, external_execution=True)(lookup),
     "no parameter": lambda: tool(user_input_fields=["mail"])(lookup),
     "is not there": lambda: Toolkit(tools=[lookup], requires_confirmation_tools=["look_up"]),
