@@ -22,6 +22,7 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
+from tests.histories.agents import AGENTS
 from tests.histories.by_hand import AllQuestions, OneQuestion
 from tests.histories.modes import MODES
 
@@ -191,6 +192,7 @@ MADE_BY: dict[str, Workflow | type] = {
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
     **MODES,
+    **AGENTS,
 }
 
 
