@@ -48,6 +48,7 @@ class TurnGiven(_Crossing):
     """What a member of a team is to do; the step's input says it otherwise."""
     usage: dict[str, Any] = {}
     guarded: list[str] = []
+    conditional: list[str] = []
 
 
 class ToolGiven(_Crossing):

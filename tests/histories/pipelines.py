@@ -23,6 +23,7 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
+from tests.histories.agents import AGENTS
 from tests.histories.by_hand import AllQuestions, NotVerified, OneQuestion
 from tests.histories.modes import MODES
 
@@ -200,6 +201,7 @@ MADE_BY: dict[str, Workflow | type] = {
     "by_hand_one_question_timed_out": OneQuestion,
     "by_hand_not_verified": NotVerified,
     **MODES,
+    **AGENTS,
 }
 
 

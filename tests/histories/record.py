@@ -30,7 +30,7 @@ from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
 from temporal_hitl.requirements import AnyResolution
 from temporal_hitl.signing import SigningKeys
-from tests.histories.modes import ANSWERS, LATER
+from tests.histories import agents, modes
 from tests.histories.pipelines import MADE_BY, pipelines_of, workflows_of
 from tests.signatures import KEYS, confirmed, sign
 from tests.stage import SUGGESTED, server_options, until
@@ -38,6 +38,8 @@ from tests.stage import SUGGESTED, server_options, until
 FOLDER = Path(__file__).parent
 IDENTITY = "golden"
 LIMIT = 30.0
+ANSWERS = {**modes.ANSWERS, **agents.ANSWERS}
+LATER = {**modes.LATER, **agents.LATER}
 SHORT = ("continued_as_new", "nested_continued_as_new", *LATER)
 """Recorded on a server that suggests to continue as new after few events: its last execution."""
 BARE = ("by_hand_not_verified",)
