@@ -1,0 +1,275 @@
+"""A worker is killed with signal 9 while agents work on it, and another one goes on (guarantee 1).
+
+What a model was asked is counted at its provider, what a tool did stands in a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from temporal_hitl import Confirm, HitlClient, Report, Retry, Skip, WorkflowRunOutput
+from tests.processes import Running, running
+from tests.processes.agents import desk
+from tests.processes.worker import lines
+from tests.provider import Calls, Holds, Provider, Says, Script, provider
+from tests.stage import ended, new_queue, paused, replays, until
+
+
+def calls(*tools: str) -> Calls:
+    """Return an answer that calls tools, each written as `note a1`."""
+    pairs = [each.split() for each in tools]
+    return Calls([(kind, {"name": name}) for kind, name in pairs])
+
+
+@dataclass
+class Desk:
+    """A task queue with a ledger and a provider, and no worker but those that `worker` starts."""
+
+    client: HitlClient
+    said: Provider
+    ledger: Path
+
+    def worker(self, grace: float = 0) -> AbstractAsyncContextManager[Running]:
+        """Run a worker process, which has so many seconds to finish when it is terminated."""
+        address = self.client.client.service_client.config.target_host
+        args = [address, self.client.task_queue, self.ledger, self.said.url, grace]
+        return running("tests.processes.agents", *args)
+
+    async def start(self, *prompts: str) -> dict[str, str]:
+        """Start a run for each prompt."""
+        return {each: await self.client.start("desk", each) for each in prompts}
+
+    def hold(self, *names: str) -> None:
+        """Have the tools that are called for these names not end."""
+        for name in names:
+            self.ledger.with_name(name).touch()
+
+    def let_go(self, *names: str) -> None:
+        """Let all that is held go on: tools, and the provider's answers."""
+        for name in names:
+            self.ledger.with_name(name).unlink()
+        self.said.go.set()
+
+    def wrote(self, name: str) -> list[str]:
+        """Return what the tools that were called for a name wrote, in order."""
+        return [each.split()[2] for each in lines(self.ledger) if each.split()[1] == name]
+
+    async def saved(self, run: str) -> tuple[int, int]:
+        """Return how many new messages, and results of tools, the turn's checkpoint holds."""
+        described = await self.client.handle(run).describe()
+        for pending in described.raw_description.pending_activities:
+            for payload in pending.heartbeat_details.payloads:
+                saved = json.loads(payload.data)["checkpoint"]
+                return len(saved["new"]), len(saved["done"])
+        return 0, 0
+
+    async def until_saved(self, run: str, *what: int) -> None:
+        """Wait until a turn's checkpoint holds so many new messages and results of tools."""
+
+        async def there() -> bool:
+            return what == await self.saved(run)
+
+        await until(there)
+
+    async def confirm(self, run: str) -> None:
+        """Say yes to what a run waits for."""
+        asked = (await paused(self.client, run)).requirements[0]
+        await self.client.resolve(run, Confirm(requirement_id=asked.id))
+
+    async def finished(self, run: str) -> WorkflowRunOutput:
+        """Return a run's output at its end, after replaying its history."""
+        output = await ended(self.client, run)
+        await replays(self.client.handle(run), desk(self.ledger, self.said.url).workflow)
+        return output
+
+
+@asynccontextmanager
+async def a_desk(client: HitlClient, ledger: Path, **scripts: Script) -> AsyncIterator[Desk]:
+    """Yield a desk whose provider answers by `scripts`."""
+    async with provider(**scripts) as said:
+        yield Desk(client, said, ledger)
+
+
+def usage(output: WorkflowRunOutput) -> tuple[int, ...]:
+    """Return the requests, the tokens and the calls of tools that stand in a run."""
+    used: dict[str, Any] = output.step_results[0].usage or {}
+    return tuple(used[e] for e in ("requests", "input_tokens", "output_tokens", "tool_calls"))
+
+
+# A run for each thing that a worker can be at when it dies.
+SCRIPTS: dict[str, Script] = {
+    "asking": [calls("count a1"), Holds(Says("asked"))],
+    "calling": [calls("note b1")],
+    "one_of_three": [calls("note c1", "note c2", "note c3")],
+    "told": [calls("refund d1"), calls("refund d2"), Holds(Says("told"))],
+    "paused": [calls("refund e1")],
+    "again": [calls("notify f1")],
+    "reported": [calls("refund g1")],
+    "retried": [calls("refund h1")],
+    "skipped": [calls("refund i1")],
+}
+HELD = ("b1", "c3", "f1", "g1", "h1", "i1")
+ONCE, TWICE, CUT = ["start", "end"], ["start", "start", "end"], ["start"]
+
+
+async def test_whatever_it_is_at(env: WorkflowEnvironment, tmp_path: Path) -> None:
+    """A request in flight is made again and a tool that had not finished is called again, and
+    nothing else is; of an approved tool that was cut short a person says what became of it.
+    """
+    client = HitlClient(env.client, task_queue=new_queue())
+    with env.with_time_skipping_disabled():
+        async with a_desk(client, tmp_path / "ledger", **SCRIPTS) as site:
+            site.hold(*HELD)
+            async with site.worker() as first:
+                runs = await site.start(*SCRIPTS)
+                await brought_so_far(site, runs)
+                await first.killed()
+            site.let_go(*HELD)
+            async with site.worker():
+                asked = await answered(site, runs)
+                done = {prompt: await site.finished(run) for prompt, run in runs.items()}
+
+    said = site.said
+    assert {
+        "asking": [0, 1, 1],
+        "calling": [0, 1],
+        "one_of_three": [0, 1],
+        "told": [0, 1, 2, 2],
+        "paused": [0, 1],
+        "again": [0, 1],
+        "reported": [0, 1],
+        "retried": [0, 1],
+        "skipped": [0, 1],
+    } == {prompt: said.places_of(prompt) for prompt in SCRIPTS}
+    once = {name: ONCE for name in ("a1", "c1", "c2", "d1", "d2", "e1")}
+    twice = {name: TWICE for name in ("b1", "c3", "f1", "h1")}
+    assert once | twice | {"g1": CUT, "i1": CUT} == {
+        name: site.wrote(name) for name in (*once, *twice, "g1", "i1")
+    }
+    assert {
+        "asking": "asked",
+        "calling": "end: b1 done",
+        "one_of_three": "end: c1 done | c2 done | c3 done",
+        "told": "told",
+        "paused": "end: e1 done",
+        "again": "end: f1 done",
+        "reported": "end: it came through",
+        "retried": "end: h1 done",
+        "skipped": 'end: {"error":"it is not known whether it happened, and nobody could tell; do'
+        ' not call it again"}',
+    } == {prompt: output.content for prompt, output in done.items()}
+    assert {
+        "asking": (2, 20, 10, 1),
+        "calling": (2, 20, 10, 1),
+        "one_of_three": (2, 20, 10, 3),
+        "told": (3, 30, 15, 0),
+    } == {prompt: usage(done[prompt]) for prompt in list(SCRIPTS)[:4]}
+    assert {"a1": "counted"} == done["asking"].session_state
+    assert ["tool_outcome"] * 3 == [each.kind for each in asked]
+    assert "desk was calling refund when its worker was lost" in asked[0].message
+
+
+async def brought_so_far(site: Desk, runs: dict[str, str]) -> None:
+    """Return once every run is where its worker is to die."""
+    for prompt in ("told", "told", "again", "reported", "retried", "skipped"):
+        await site.confirm(runs[prompt])
+    await site.until_saved(runs["asking"], 3, 0)
+    await site.until_saved(runs["calling"], 2, 0)
+    await site.until_saved(runs["one_of_three"], 2, 2)
+    await site.until_saved(runs["told"], 1, 0)
+    await paused(site.client, runs["paused"])
+    await until(lambda: all("start" in site.wrote(name) for name in HELD))
+    await until(lambda: {1, 2} <= {*site.said.places_of("asking"), *site.said.places_of("told")})
+
+
+async def answered(site: Desk, runs: dict[str, str]) -> list[Any]:
+    """Answer what is open, and return what was asked of the tools that were cut short."""
+    await site.confirm(runs["paused"])
+    asked: list[Any] = []
+    says = {
+        "reported": lambda key: Report(requirement_id=key, result="it came through"),
+        "retried": lambda key: Retry(requirement_id=key),
+        "skipped": lambda key: Skip(requirement_id=key),
+    }
+    for prompt, make in says.items():
+        asked += (await paused(site.client, runs[prompt])).requirements
+        await site.client.resolve(runs[prompt], make(asked[-1].id))
+    return asked
+
+
+@pytest.mark.slow
+async def test_shut_down_in_time(env: WorkflowEnvironment, tmp_path: Path) -> None:
+    """A worker that is given time when it ends repeats nothing: a turn ends after the request in
+    flight, or the tools that run, and the next worker takes the next one.
+    """
+    scripts: dict[str, Script] = {
+        "asking": [calls("note a1"), Holds(calls("note a2"))],
+        "calling": [calls("note b1", "note b2")],
+        "approved": [calls("refund c1")],
+    }
+    client = HitlClient(env.client, task_queue=new_queue())
+    with env.with_time_skipping_disabled():
+        async with a_desk(client, tmp_path / "ledger", **scripts) as site:
+            site.hold("b1", "c1")
+            async with site.worker(grace=20) as first:
+                runs = await site.start(*scripts)
+                await site.confirm(runs["approved"])
+                await until(lambda: [0, 1] == site.said.places_of("asking"))
+                await until(lambda: all("start" in site.wrote(each) for each in ("b1", "c1")))
+                await first.asked_to_end()
+                site.let_go("b1", "c1")
+                await first.gone()
+            async with site.worker():
+                done = {prompt: await site.finished(run) for prompt, run in runs.items()}
+
+    assert {"asking": [0, 1, 2], "calling": [0, 1], "approved": [0, 1]} == {
+        prompt: site.said.places_of(prompt) for prompt in scripts
+    }
+    assert [ONCE] * 5 == [site.wrote(name) for name in ("a1", "a2", "b1", "b2", "c1")]
+    assert {"asking": (3, 30, 15, 2), "calling": (2, 20, 10, 2), "approved": (2, 20, 10, 0)} == {
+        prompt: usage(output) for prompt, output in done.items()
+    }
+
+
+@pytest.mark.slow
+async def test_shut_down_at_once(env: WorkflowEnvironment, tmp_path: Path) -> None:
+    """A worker that is given no time when it ends is as one that dies: of an approved tool that it
+    cut short nobody knows the end, and the agent is not told that it failed.
+    """
+    scripts: dict[str, Script] = {
+        "asking": [calls("count a1"), Holds(Says("asked"))],
+        "approved": [calls("refund b1")],
+    }
+    client = HitlClient(env.client, task_queue=new_queue())
+    with env.with_time_skipping_disabled():
+        async with a_desk(client, tmp_path / "ledger", **scripts) as site:
+            site.hold("b1")
+            async with site.worker() as first:
+                runs = await site.start(*scripts)
+                await site.confirm(runs["approved"])
+                await until(lambda: [0, 1] == site.said.places_of("asking"))
+                await until(lambda: site.wrote("b1"))
+                await first.asked_to_end()
+                site.let_go("b1")
+                await first.gone()
+            async with site.worker():
+                asked = (await paused(client, runs["approved"])).requirements[0]
+                await client.resolve(runs["approved"], Retry(requirement_id=asked.id))
+                done = {prompt: await site.finished(run) for prompt, run in runs.items()}
+
+    assert "tool_outcome" == asked.kind
+    assert {"asking": [0, 1, 1], "approved": [0, 1]} == {
+        prompt: site.said.places_of(prompt) for prompt in scripts
+    }
+    assert (ONCE, {"a1": "counted"}) == (site.wrote("a1"), done["asking"].session_state)
+    assert {"asking": "asked", "approved": "end: b1 done"} == {
+        prompt: output.content for prompt, output in done.items()
+    }
