@@ -59,8 +59,6 @@ EXHAUSTED = "temporal_hitl.UsageLimitExceeded"
 """The error type of an agent that has used what it may use."""
 INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
-UNKNOWN = "temporalio.exceptions.TimeoutError"
-"""The error type of an execution of which nobody knows how far it came."""
 EDITED = "A person changed the arguments; the tool was called with: "
 
 _KINDS: dict[Asks, type[Requirement]] = {
@@ -208,7 +206,7 @@ class Agents:
         if failed.kind == INVALID_ARGUMENTS and need.asks in (Asks.confirmation, Asks.input):
             needed.problems, needed.asked, needed.arguments = [failed.message], None, None
             return None
-        if failed.kind == UNKNOWN:
+        if _is_unknown(failed.kind):
             needed.unknown, needed.asked = failed.message, None
             return None
         if failed.kind == TOO_LARGE:
@@ -333,6 +331,16 @@ def _call_of(agent: AgentPlan, need: Need) -> Call:
     return agent.tool.model_copy(
         update={"activity": activity, "retry": retry, "summary": f"{agent.agent}: {need.tool}"}
     )
+
+
+def _is_unknown(kind: str) -> bool:
+    """Return whether nobody knows how far an execution came that ended with this error type.
+
+    What our activities say of theirs is always qualified, and a bare type is the SDK's: the worker
+    was shut down, or could not send the result.
+    """
+    is_of_temporal = kind.startswith("temporalio.exceptions.")
+    return "." not in kind or (is_of_temporal and not kind.endswith(".ApplicationError"))
 
 
 def _fills(need: Need) -> bool:

@@ -5,7 +5,11 @@ What a model was asked is counted at its provider, what a tool did stands in a f
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -13,14 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Confirm, HitlClient, Report, Retry, Skip, WorkflowRunOutput
+from temporal_hitl._attributes import SEARCH_ATTRIBUTES
+from temporal_hitl.agents import Agent, tool
+from temporal_hitl.local import serve
 from tests.processes import Running, running
 from tests.processes.agents import desk
 from tests.processes.worker import lines
 from tests.provider import Calls, Holds, Provider, Says, Script, provider
-from tests.stage import ended, new_queue, paused, replays, until
+from tests.stage import ended, new_queue, paused, replays, serving, until
+from tests.test_server_killed import again
 
 
 def calls(*tools: str) -> Calls:
@@ -273,3 +283,59 @@ async def test_shut_down_at_once(env: WorkflowEnvironment, tmp_path: Path) -> No
     assert {"asking": "asked", "approved": "end: b1 done"} == {
         prompt: output.content for prompt, output in done.items()
     }
+
+
+@pytest.mark.slow
+async def test_the_server_too(tmp_path: Path) -> None:
+    """A question of an agent's is still open when server and worker were killed, and the agent goes
+    on from the answer with all that was said before.
+    """
+    ledger, queue = tmp_path / "ledger", new_queue()
+    with serve(tmp_path / "dev.db", search_attributes=SEARCH_ATTRIBUTES) as server:
+        connected = await Client.connect(
+            server.address.target, data_converter=pydantic_data_converter
+        )
+        client = HitlClient(connected, task_queue=queue)
+        async with a_desk(client, ledger, go=[calls("note a1", "refund a2")]) as site:
+            async with site.worker() as first:
+                run = (await site.start("go"))["go"]
+                before = (await paused(client, run)).requirements
+                assert server.pid is not None
+                os.kill(server.pid, signal.SIGKILL)
+                await first.killed()
+            async with site.worker():
+                after = (await again(client, run)).requirements
+                await client.resolve(run, Confirm(requirement_id=after[0].id))
+                output = await site.finished(run)
+
+    assert before == after
+    assert ([0, 1], ONCE, ONCE) == (site.said.places, site.wrote("a1"), site.wrote("a2"))
+    assert ("end: a1 done | a2 done", (2, 20, 10, 1)) == (output.content, usage(output))
+
+
+@pytest.mark.slow
+async def test_what_takes_long(env: WorkflowEnvironment) -> None:
+    """What takes longer than the heartbeat timeout is not taken from a worker that lives: neither a
+    request, nor a tool of a turn, nor an approved one.
+    """
+    began: list[str] = []
+
+    def wait(name: str) -> str:
+        began.append(name)
+        time.sleep(1.5)
+        return name
+
+    approved = tool(requires_confirmation=True, name="approved")(wait)
+    script = (calls("wait a"), calls("approved b"), Holds(Says("done")))
+    async with provider(*script) as said:
+        agent = Agent("desk", said.model(), tools=[wait, approved], heartbeat_timeout=1)
+        async with serving(env, agent.workflow) as client:
+            run = await client.start(agent.workflow, "go")
+            asked = (await paused(client, run)).requirements[0]
+            await client.resolve(run, Confirm(requirement_id=asked.id))
+            await until(lambda: 2 in said.places)
+            asyncio.get_running_loop().call_later(1.5, said.go.set)
+            output = await ended(client, run)
+        await replays(client.handle(run), agent.workflow)
+
+    assert (["a", "b"], [0, 1, 2], "done") == (began, said.places, output.content)
