@@ -27,6 +27,8 @@ FIGURES = (
     "http_resolve_extra_ms",
     "pause_to_browser_ms",
     "throughput_ratio",
+    "agent_turn_overhead_ms",
+    "agent_history_ratio",
     "import_seconds",
 )
 
