@@ -113,6 +113,8 @@ class Agents:
                     case Finished(output=output):
                         return output
                     case Exhausted(error=error):
+                        # Where it is tried again, with more to use, it goes on.
+                        stand.move_on()
                         raise StepFailed(scope.path, EXHAUSTED, error)
                     case Needs(needs=needs):
                         stand.needs = _placed(needs, f"{scope.path}.{stand.turn}")

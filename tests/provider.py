@@ -123,15 +123,16 @@ class Provider:
                     reply = reply.then
                 if not await _answer(writer, reply, body):
                     return
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except ConnectionError:
             self.hung_up += 1
         finally:
             writer.close()
 
     async def _request(self, reader: asyncio.StreamReader) -> dict[str, Any] | None:
-        head = await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b""
-        if not head:
-            return None
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            return None  # No further request comes by this connection.
         lines = head.decode().split("\r\n")[1:]
         headers = {k.lower(): v.strip() for k, _, v in (e.partition(":") for e in lines) if k}
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
@@ -155,12 +156,12 @@ class Provider:
 @asynccontextmanager
 async def provider(*script: Reply | Sequence[Reply], **scripts: Script) -> AsyncIterator[Provider]:
     """Serve a provider at a free port for the length of the block."""
-    made, connections = Provider(script, scripts), list[asyncio.Task[None]]()
+    made, connections = Provider(script, scripts), dict[asyncio.Task[Any], asyncio.StreamWriter]()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        connections.append(task)
+        connections[task] = writer
         await made.serve(reader, writer)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
@@ -169,9 +170,9 @@ async def provider(*script: Reply | Sequence[Reply], **scripts: Script) -> Async
         yield made
     finally:
         server.close()
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        for writer in connections.values():
+            writer.transport.abort()
+        await asyncio.gather(*connections)
         await server.wait_closed()
 
 

@@ -17,18 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_hitl import Confirm, HitlClient, Report, Retry, Skip, WorkflowRunOutput
+from temporal_hitl import (
+    Confirm,
+    HitlClient,
+    Report,
+    Retry,
+    Skip,
+    Step,
+    Workflow,
+    WorkflowRunOutput,
+)
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.agents import Agent, tool
 from temporal_hitl.local import serve
 from tests.processes import Running, running
 from tests.processes.agents import desk
 from tests.processes.worker import lines
-from tests.provider import Calls, Holds, Provider, Says, Script, provider
+from tests.provider import Calls, Holds, Provider, Refuses, Says, Script, provider
 from tests.stage import ended, new_queue, paused, replays, serving, until
 from tests.test_server_killed import again
 
@@ -106,6 +116,12 @@ async def a_desk(client: HitlClient, ledger: Path, **scripts: Script) -> AsyncIt
     """Yield a desk whose provider answers by `scripts`."""
     async with provider(**scripts) as said:
         yield Desk(client, said, ledger)
+
+
+async def given_up(client: HitlClient, run: str) -> bool:
+    """Return whether the server has been told that an activity of the run failed."""
+    events = (await client.handle(run).fetch_history()).events
+    return any(each.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED for each in events)
 
 
 def usage(output: WorkflowRunOutput) -> tuple[int, ...]:
@@ -268,6 +284,7 @@ async def test_shut_down_at_once(env: WorkflowEnvironment, tmp_path: Path) -> No
                 await until(lambda: [0, 1] == site.said.places_of("asking"))
                 await until(lambda: site.wrote("b1"))
                 await first.asked_to_end()
+                await until(lambda: given_up(site.client, runs["approved"]))
                 site.let_go("b1")
                 await first.gone()
             async with site.worker():
@@ -339,3 +356,62 @@ async def test_what_takes_long(env: WorkflowEnvironment) -> None:
         await replays(client.handle(run), agent.workflow)
 
     assert (["a", "b"], [0, 1, 2], "done") == (began, said.places, output.content)
+
+
+@pytest.mark.slow
+async def test_tried_again_by_a_person(env: WorkflowEnvironment) -> None:
+    """An agent that failed of its provider, and that a person has tried again, goes on with the
+    request that failed: what came before is not done again.
+    """
+    names: list[str] = []
+
+    def note(name: str) -> str:
+        names.append(name)
+        return name
+
+    script = (calls("note a"), calls("note b"), [*[Refuses(500)] * 4, Says("done")])
+    async with provider(*script) as said:
+        once = {"max_retries": 0}
+        agent = Agent("desk", said.model(), "Be good.", [note], model_settings=once)
+        step = Step("desk", agent=agent, on_error="pause", max_retries=1)
+        definition = Workflow("desks", [step])
+        async with serving(env, definition) as client:
+            run = await client.start(definition, "go")
+            asked = (await paused(client, run)).requirements[0]
+            await client.resolve(run, Retry(requirement_id=asked.id))
+            output = await ended(client, run)
+        await replays(client.handle(run), definition)
+
+    assert ("error", "done") == (asked.kind, output.content)
+    assert (["a", "b"], [0, 1, 2, 2, 2, 2, 2]) == (names, said.places)
+    assert (3, 30, 15, 2) == usage(output)
+
+
+@pytest.mark.slow
+async def test_given_more_to_use(env: WorkflowEnvironment) -> None:
+    """An agent that has used what it may use goes on where it was, once it may use more and a
+    person has it tried again.
+    """
+    names: list[str] = []
+
+    def note(name: str) -> str:
+        names.append(name)
+        return name
+
+    def pipeline(said: Provider, requests: int) -> Workflow:
+        limits = {"request_limit": requests}
+        agent = Agent("desk", said.model(), "Be good.", [note], usage_limits=limits)
+        return Workflow("desks", [Step("desk", agent=agent, on_error="pause")])
+
+    async with provider(calls("note a"), calls("note b")) as said:
+        less, more = pipeline(said, 2), pipeline(said, 3)
+        async with serving(env, less) as client:
+            run = await client.start(less, "go")
+            asked = (await paused(client, run)).requirements[0]
+        async with serving(env, more, queue=client.task_queue) as client:
+            await client.resolve(run, Retry(requirement_id=asked.id))
+            output = await ended(client, run)
+        await replays(client.handle(run), more)
+
+    assert ("temporal_hitl.UsageLimitExceeded", "end: b") == (asked.error_type, output.content)
+    assert (["a", "b"], [0, 1, 2]) == (names, said.places)

@@ -27,7 +27,7 @@ def lookup(name: str) -> str:
     return f"{name} is u7"
 
 
-@tool(requires_confirmation=True)
+@tool(requires_confirmation=True, retries=2)
 def refund(amount: int) -> str:
     """Give money back."""
     return f"refunded {amount}"
@@ -89,7 +89,7 @@ async def test_arguments_that_make_no_sense(env: WorkflowEnvironment) -> None:
         Calls([("refund", {"amount": 5})]),
     )
     async with provider(*script) as said:
-        agent = Agent("desk", said.model(), tools=[refund], retries=2)
+        agent = Agent("desk", said.model(), tools=[refund])
         async with serving(env, agent.workflow) as client:
             run = await client.start(agent.workflow, "refund Ann")
             asked = (await paused(client, run)).requirements
@@ -128,6 +128,7 @@ async def test_a_provider_that_errs(env: WorkflowEnvironment) -> None:
     assert (4, 40, 20) == told(output.step_results[0].usage)
 
 
+@pytest.mark.slow
 async def test_a_provider_that_says_when(env: WorkflowEnvironment) -> None:
     """A turn that a provider refuses is tried again when it has said, and goes on where it was."""
     wait = {"retry-after-ms": "1600"}
@@ -160,6 +161,7 @@ async def test_a_cancel_in_mid_request(env: WorkflowEnvironment) -> None:
     assert (RunStatus.cancelled, 1) == (output.status, len(said.asked))
 
 
+@pytest.mark.slow
 async def test_an_answer_in_pieces(env: WorkflowEnvironment) -> None:
     """An agent that looks at its answers as they come is given whole ones in the end, also where
     one breaks off in the middle and the turn is tried again.

@@ -125,6 +125,7 @@ async def test_a_long_turn(env: WorkflowEnvironment) -> None:
     assert 13 == (output.step_results[0].usage or {})["requests"]
 
 
+@pytest.mark.slow
 async def test_more_than_a_run_may_hold(env: WorkflowEnvironment) -> None:
     """A conversation that the run may not hold fails its step, with what can be done about it."""
     desk = Desk(*[[("give", 60 * KB)]] * 20)
@@ -136,6 +137,7 @@ async def test_more_than_a_run_may_hold(env: WorkflowEnvironment) -> None:
     assert desk.requests < 20 and {1} == {*desk.ran.values()}
 
 
+@pytest.mark.slow
 async def test_with_an_external_storage(env: WorkflowEnvironment, tmp_path: Path) -> None:
     """The same conversation goes on where large values stand outside."""
     desk = Desk(*[[("give", 60 * KB)]] * 20)
