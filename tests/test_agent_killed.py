@@ -35,6 +35,7 @@ from temporal_hitl import (
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.agents import Agent, tool
 from temporal_hitl.local import serve
+from temporal_hitl.requirements import ErrorDecision
 from tests.processes import Running, running
 from tests.processes.agents import desk
 from tests.processes.worker import lines
@@ -413,5 +414,6 @@ async def test_given_more_to_use(env: WorkflowEnvironment) -> None:
             output = await ended(client, run)
         await replays(client.handle(run), more)
 
-    assert ("temporal_hitl.UsageLimitExceeded", "end: b") == (asked.error_type, output.content)
+    assert isinstance(asked, ErrorDecision) and "end: b" == output.content
+    assert "temporal_hitl.UsageLimitExceeded" == asked.error_type
     assert (["a", "b"], [0, 1, 2]) == (names, said.places)

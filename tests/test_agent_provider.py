@@ -15,6 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Confirm, HitlClient, Reject, RunStatus, Step, Workflow
 from temporal_hitl.agents import Agent, tool
+from temporal_hitl.requirements import ToolConfirmation
 from tests.provider import CHUNK, KEY, Calls, Drops, Holds, Refuses, Says, provider
 from tests.stage import ended, paused, replays, serving, until
 
@@ -92,12 +93,12 @@ async def test_arguments_that_make_no_sense(env: WorkflowEnvironment) -> None:
         agent = Agent("desk", said.model(), tools=[refund])
         async with serving(env, agent.workflow) as client:
             run = await client.start(agent.workflow, "refund Ann")
-            asked = (await paused(client, run)).requirements
+            asked = (await paused(client, run)).requirements[0]
             await client.resolve(run, Confirm(requirement_id="desk.1.refund"))
             output = await ended(client, run)
         await replays(client.handle(run), agent.workflow)
 
-    assert [("desk.1.refund", {"amount": 5})] == [(each.id, each.tool_args) for each in asked]
+    assert isinstance(asked, ToolConfirmation) and {"amount": 5} == asked.tool_args
     assert ("end: refunded 5", 4) == (output.content, len(said.asked))
 
 
@@ -176,7 +177,7 @@ async def test_an_answer_in_pieces(env: WorkflowEnvironment) -> None:
     text = "so it is done, and well"
     async with provider(Calls([("lookup", {"name": "Ann"})]), [Drops(), Says(text)]) as said:
         model = said.model().model()
-        looking = PydanticAgent(
+        looking: Any = PydanticAgent(
             model,
             name="desk",
             tools=[lookup],

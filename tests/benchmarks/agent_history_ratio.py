@@ -54,7 +54,7 @@ async def measure(rounds: int, size: int = SIZE) -> Figure:
     agents = {requests: agent(f"desk_{requests}", requests) for requests in (size, 2 * size)}
     pairs = list[list[dict[str, Any]]]()
     async with embedded() as client:
-        plugin = HitlPlugin(workflows=list(agents.values()))
+        plugin = HitlPlugin(workflows=[each.workflow for each in agents.values()])
         async with Worker(client, task_queue=QUEUE, plugins=[plugin]):
             hitl = HitlClient(client, task_queue=QUEUE)
             for _ in range(rounds):

@@ -45,7 +45,7 @@ async def measure(rounds: int) -> Figure:
     theirs = PydanticAgent(FunctionModel(say), instructions="Be good.", tools=[lookup])
     run_ms, call_ms = list[float](), list[float]()
     async with embedded() as client:
-        plugin = HitlPlugin(workflows=[ours])
+        plugin = HitlPlugin(workflows=[ours.workflow])
         async with Worker(client, task_queue=QUEUE, plugins=[plugin]):
             hitl = HitlClient(client, task_queue=QUEUE)
 
