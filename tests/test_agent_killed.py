@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporal_hitl import (
     Confirm,
     HitlClient,
+    HitlPlugin,
     Report,
     Retry,
     Skip,
@@ -142,8 +144,9 @@ SCRIPTS: dict[str, Script] = {
     "reported": [calls("refund g1")],
     "retried": [calls("refund h1")],
     "skipped": [calls("refund i1")],
+    "unasked": [calls("charge j1")],
 }
-HELD = ("b1", "c3", "f1", "g1", "h1", "i1")
+HELD = ("b1", "c3", "f1", "g1", "h1", "i1", "j1")
 ONCE, TWICE, CUT = ["start", "end"], ["start", "start", "end"], ["start"]
 
 
@@ -175,12 +178,12 @@ async def test_whatever_it_is_at(env: WorkflowEnvironment, tmp_path: Path) -> No
         "reported": [0, 1],
         "retried": [0, 1],
         "skipped": [0, 1],
+        "unasked": [0, 1],
     } == {prompt: said.places_of(prompt) for prompt in SCRIPTS}
     once = {name: ONCE for name in ("a1", "c1", "c2", "d1", "d2", "e1")}
     twice = {name: TWICE for name in ("b1", "c3", "f1", "h1")}
-    assert once | twice | {"g1": CUT, "i1": CUT} == {
-        name: site.wrote(name) for name in (*once, *twice, "g1", "i1")
-    }
+    cut = {name: CUT for name in ("g1", "i1", "j1")}
+    assert once | twice | cut == {name: site.wrote(name) for name in (*once, *twice, *cut)}
     assert {
         "asking": "asked",
         "calling": "end: b1 done",
@@ -192,15 +195,18 @@ async def test_whatever_it_is_at(env: WorkflowEnvironment, tmp_path: Path) -> No
         "retried": "end: h1 done",
         "skipped": 'end: {"error":"it is not known whether it happened, and nobody could tell; do'
         ' not call it again"}',
+        "unasked": "end: it was paid",
     } == {prompt: output.content for prompt, output in done.items()}
     assert {
         "asking": (2, 20, 10, 1),
         "calling": (2, 20, 10, 1),
         "one_of_three": (2, 20, 10, 3),
         "told": (3, 30, 15, 0),
-    } == {prompt: usage(done[prompt]) for prompt in list(SCRIPTS)[:4]}
+    } | {prompt: (2, 20, 10, 0) for prompt in list(SCRIPTS)[4:]} == {
+        prompt: usage(output) for prompt, output in done.items()
+    }
     assert {"a1": "counted"} == done["asking"].session_state
-    assert ["tool_outcome"] * 3 == [each.kind for each in asked]
+    assert ["tool_outcome"] * 4 == [each.kind for each in asked]
     assert "desk was calling refund when its worker was lost" in asked[0].message
 
 
@@ -225,11 +231,37 @@ async def answered(site: Desk, runs: dict[str, str]) -> list[Any]:
         "reported": lambda key: Report(requirement_id=key, result="it came through"),
         "retried": lambda key: Retry(requirement_id=key),
         "skipped": lambda key: Skip(requirement_id=key),
+        "unasked": lambda key: Report(requirement_id=key, result="it was paid"),
     }
     for prompt, make in says.items():
         asked += (await paused(site.client, runs[prompt])).requirements
         await site.client.resolve(runs[prompt], make(asked[-1].id))
     return asked
+
+
+def test_no_heartbeat_is_held_back() -> None:
+    """A worker that serves an agent, be it in a pipeline within a pipeline, sends each heartbeat at
+    once, as it is a checkpoint; others hold theirs back as before.
+    """
+    agent = Agent("desk", "test")
+    inner = Workflow("inner", [Step("desk", agent=agent)])
+    served = [agent.workflow, inner, Workflow("outer", [Step("inner", workflow=inner)])]
+    plain = Workflow("plain", [Step("one", lambda: 1)])
+    at_once, soon, default = timedelta(), timedelta(seconds=3), timedelta(seconds=30)
+
+    assert [(at_once, at_once)] * 3 == [throttles(each) for each in served]
+    assert (default, soon) == throttles(plain)
+
+
+def throttles(definition: Workflow) -> tuple[timedelta, timedelta]:
+    """Return how long a worker for a pipeline holds heartbeats back, by default and at most."""
+    config: Any = {
+        "default_heartbeat_throttle_interval": timedelta(seconds=30),
+        "max_heartbeat_throttle_interval": timedelta(seconds=60),
+    }
+    configured = HitlPlugin(workflows=[definition]).configure_worker(config)
+    names = ("default_heartbeat_throttle_interval", "max_heartbeat_throttle_interval")
+    return configured[names[0]], configured[names[1]]
 
 
 @pytest.mark.slow

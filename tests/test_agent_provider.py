@@ -102,10 +102,13 @@ async def test_arguments_that_make_no_sense(env: WorkflowEnvironment) -> None:
     assert ("end: refunded 5", 4) == (output.content, len(said.asked))
 
 
-async def test_a_provider_that_errs(env: WorkflowEnvironment) -> None:
+async def test_a_provider_that_errs(
+    env: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
+) -> None:
     """A rate limit, an error and a broken connection each cost the one request; no finished tool is
     called again, and what was used counts what was answered.
     """
+    caplog.set_level(logging.DEBUG)
     names: list[str] = []
 
     def note(name: str) -> str:
@@ -122,11 +125,13 @@ async def test_a_provider_that_errs(env: WorkflowEnvironment) -> None:
         async with serving(env, agent.workflow) as client:
             run = await client.start(agent.workflow, "go")
             output = await ended(client, run)
+            kept = await seen_of(client, run)
         await replays(client.handle(run), agent.workflow)
 
     assert [0, 0, 1, 1, 2, 2, 3] == said.places
     assert (["a", "b", "c"], "end: c") == (names, output.content)
     assert (4, 40, 20) == told(output.step_results[0].usage)
+    assert KEY.encode() not in kept and KEY not in caplog.text
 
 
 @pytest.mark.slow

@@ -58,8 +58,13 @@ def desk(ledger: Path, url: str) -> Agent:
         """Work as often as need be, if a person says so."""
         return work("notify", name)
 
+    @tool(idempotent=False)
+    def charge(name: str) -> str:
+        """Work once, unasked."""
+        return work("charge", name)
+
     model = OpenAIChat(id="scripted", base_url=url, api_key=KEY)
-    tools = [note, count, refund, notify]
+    tools = [note, count, refund, notify, charge]
     return Agent("desk", model, "Be good.", tools, heartbeat_timeout=SILENT)
 
 
