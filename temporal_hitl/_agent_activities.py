@@ -126,7 +126,14 @@ def _turn(call: ActivityCall, pulse: _Pulse) -> Turn:
         checkpoint=pulse.checkpoint,
         save=pulse.save,
         stops=activity.is_worker_shutdown,
+        is_last=_is_last(),
     )
+
+
+def _is_last() -> bool:
+    info = activity.info()
+    most = 0 if info.retry_policy is None else info.retry_policy.maximum_attempts
+    return 0 < most <= info.attempt
 
 
 def _shortened(taken: AnyTaken, before: list[Any]) -> AnyTaken:

@@ -60,8 +60,6 @@ EXHAUSTED = "temporal_hitl.UsageLimitExceeded"
 """The error type of an agent that has used what it may use."""
 INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
-UNKNOWN = "temporalio.exceptions.TimeoutError"
-"""The error type of an execution of which nobody knows how far it came."""
 PROBLEMS = 50
 """How many of them a question shows at most."""
 EDITED = "A person changed the arguments; the tool was called with: "
@@ -121,6 +119,8 @@ class Agents:
                     case Finished(output=output):
                         return output
                     case Exhausted(error=error):
+                        # Where it is tried again, with more to use, it goes on.
+                        stand.move_on()
                         raise StepFailed(scope.path, EXHAUSTED, error)
                     case Needs(needs=needs):
                         still = [_guarded_still(each, agent) for each in needs]
@@ -220,7 +220,7 @@ class Agents:
         if failed.kind == INVALID_ARGUMENTS and need.asks in (Asks.confirmation, Asks.input):
             needed.problems, needed.asked, needed.arguments = _problems_of(failed), None, None
             return None
-        if failed.kind == UNKNOWN:
+        if _is_unknown(failed.kind):
             needed.unknown, needed.asked = failed.message, None
             return None
         if failed.kind == TOO_LARGE:
@@ -368,6 +368,16 @@ def _known_to_the_agent(need: Need, arguments: dict[str, Any]) -> dict[str, Any]
     if not _fills(need):
         return arguments
     return {name: each for name, each in arguments.items() if name in need.arguments}
+
+
+def _is_unknown(kind: str) -> bool:
+    """Return whether nobody knows how far an execution came that ended with this error type.
+
+    What our activities say of theirs is always qualified, and a bare type is the SDK's: the worker
+    was shut down, or could not send the result.
+    """
+    is_of_temporal = kind.startswith("temporalio.exceptions.")
+    return "." not in kind or (is_of_temporal and not kind.endswith(".ApplicationError"))
 
 
 def _fills(need: Need) -> bool:

@@ -279,6 +279,8 @@ class Turn(_InRun):
     where both are above 1.9 MB as JSON."""
     stops: Callable[[], bool]
     """Says whether the worker is about to stop: a good moment to end as `Unfinished`."""
+    is_last: bool = False
+    """Whether an error now fails the turn for good, and with it the checkpoint is lost."""
 
 
 @dataclass

@@ -285,7 +285,7 @@ class _Work:
             try:
                 return await self._steps(run, fed=results is None)
             except UsageLimitExceeded as error:
-                return Exhausted(**self._taken(run.all_messages()), error=str(error))
+                return Exhausted(**self._taken(self._now), error=str(error))
 
     def _model(self) -> Any:
         own = self._adapter.agent.model
@@ -307,8 +307,22 @@ class _Work:
             if self._is_to_end(node):
                 return Unfinished(**self._taken(self._now))
             self._has_worked = bool(self._now)
-            node = await run.next(node)
+            try:
+                node = await run.next(node)
+            except UsageLimitExceeded:
+                raise
+            except Exception:
+                if not (PydanticAgent.is_model_request_node(node) and self._is_to_hand_over()):
+                    raise
+                return Unfinished(**self._taken(self._now))
         return self._ended(run)
+
+    def _is_to_hand_over(self) -> bool:
+        # A person may have the step tried again once this has failed, long after: what was done
+        # until here is handed over, and the next turn fails of the request alone.
+        before = sum(each["kind"] == "response" for each in self._turn.messages)
+        now = sum(isinstance(each, ModelResponse) for each in self._now)
+        return self._turn.is_last and (now > before or bool(self._turn.answers))
 
     def _is_to_end(self, node: Any) -> bool:
         # Never before the first checkpoint, which would lose the prompt, or the answers; and not on

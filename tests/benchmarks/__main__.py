@@ -28,6 +28,8 @@ FIGURES = (
     "signed_resolve_extra_ms",
     "pause_to_browser_ms",
     "throughput_ratio",
+    "agent_turn_overhead_ms",
+    "agent_history_ratio",
     "import_seconds",
 )
 
