@@ -26,6 +26,7 @@ LAYERS = (
     "events",
     "_flow",
     "turns",
+    "conversation",
     "drafts",
     "run",
     "stream_events",
