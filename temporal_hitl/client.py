@@ -261,9 +261,7 @@ class HitlClient:
         """Return what the run asks, in full; works for hand-written workflows with a gate too."""
         return await self._reach.requirements(run_id, resolved=resolved)
 
-    async def conversation(
-        self, run_id: str, path: str = "", *, all: bool = False
-    ) -> Conversation:
+    async def conversation(self, run_id: str, path: str = "", *, all: bool = False) -> Conversation:
         """Return what an agent, its user and its tools have said, up to its last turn.
 
         `path` is the agent's, or that of anything that it asks; without one it is the run's only
