@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 from typing import Any
 
 from temporalio.testing import WorkflowEnvironment
@@ -100,7 +101,7 @@ async def test_what_does_not_fit_is_refused(env: WorkflowEnvironment) -> None:
 
 async def test_what_was_said_is_shown(env: WorkflowEnvironment) -> None:
     """Who looks at a call sees what was said before it, instructions only when asked for, and
-    nothing of it steers the terminal or passes for a line of ours; each command there can be pasted.
+    nothing of it steers the terminal or passes for a line of ours; the command there can be pasted.
     """
     call = "refund", {"order": HOSTILE, "cents": 1}
     pipeline, shell = asking("cli_agents_say", call, saying=HOSTILE), Shell(env)
@@ -117,7 +118,9 @@ async def test_what_was_said_is_shown(env: WorkflowEnvironment) -> None:
         await replays(client.handle(run), pipeline)
 
     assert 0 == shown.code, shown.err
-    assert ["user:", "agent:", "agent calls refund:"] == re.findall(r"^    (\S.*:)$", shown.out, re.M)
+    assert ["user:", "agent:", "agent calls refund:"] == re.findall(
+        r"^    (\S.*:)$", shown.out, re.M
+    )
     assert "\\x1b[2J" in shown.out
     assert not {"\x1b", "\x07", "\u202e", "\r"} & {*shown.out}
     assert 1 == len(re.findall(r"^  digest ", shown.out, re.M))
@@ -203,6 +206,4 @@ async def test_the_commands_of_the_details_can_be_pasted(env: WorkflowEnvironmen
 
 
 def _words(command: str) -> list[str]:
-    import shlex
-
     return shlex.split(command)[1:]

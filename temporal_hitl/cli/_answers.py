@@ -263,9 +263,7 @@ async def edit(
     ] = None,
     set: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", "-s", help="NAME=VALUE of a tool's argument (VALUE also @FILE)."
-        ),
+        typer.Option("--set", "-s", help="NAME=VALUE of a tool's argument (VALUE also @FILE)."),
     ] = None,
     arguments: Annotated[
         str | None, typer.Option("--arguments", help="All of them as a JSON object, @FILE or -.")
