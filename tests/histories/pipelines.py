@@ -24,6 +24,7 @@ from temporal_hitl import (
 )
 from tests.histories.by_hand import AllQuestions, OneQuestion
 from tests.histories.modes import MODES
+from workflows.support_desk import support_desk
 
 A_MOMENT = timedelta(seconds=1)
 """A deadline that a recording waits for."""
@@ -190,8 +191,13 @@ MADE_BY: dict[str, Workflow | type] = {
     "state_conflict": _conflict(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
+    "support_desk": support_desk.workflow,
     **MODES,
 }
+INPUTS = {
+    "support_desk": "Please refund order 1007, add 10 EUR of goodwill, and delete my account.",
+}
+"""What a run is given, where that is not `rows`."""
 
 
 def pipelines_of(made_by: Workflow | type) -> list[Workflow]:
