@@ -174,7 +174,7 @@ def test_the_desk_at_a_terminal(tmp_path: Path) -> None:
             ("Which argument? ", "cents"),
             ("New value: ", "100"),
             ("Fill in the form? (y/n): ", "y"),
-            ("cost_centre: ", "4711"),
+            ("cost_centre (", "4711"),
             ("Approve, edit or reject? (a/e/r): ", "r"),
             ("Why not? ", "not yet"),
         ],
