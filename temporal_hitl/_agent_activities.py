@@ -19,10 +19,12 @@ from temporal_hitl._calls import ActivityCall, ActivityResult
 from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
 from temporal_hitl._returning import StateChanges, as_failure, as_json, checked
-from temporal_hitl._sizes import size_of
+from temporal_hitl._sizes import TOO_LARGE, size_of
+from temporal_hitl.plan import LIVENESS
 from temporal_hitl.turns import (
     Adapter,
     AnyTaken,
+    CheckpointTooLarge,
     InvalidArguments,
     ToolCall,
     Turn,
@@ -32,7 +34,7 @@ from temporal_hitl.turns import (
 INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
 BEAT = timedelta(seconds=3)
-"""How often a turn, or a tool, tells that it lives."""
+"""How often a turn, or a tool, tells that it lives; thrice within a shorter timeout."""
 
 
 def agent_activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
@@ -45,6 +47,7 @@ def agent_activity(registry: Registry, line: Line, name: str) -> Callable[..., A
             served = registry.served[name]
             assert served.agent is not None, "an agent's activity has one"
             changes = StateChanges(call.session_state)
+            pulse.go_on(changes, call)
             value = await _guarded(_worked(served.agent, call, pulse))
             done = ActivityResult(
                 digest=served.digest,
@@ -74,6 +77,8 @@ async def _guarded(work: Any) -> Any:
         raise ApplicationError(
             str(error), *error.problems, type=INVALID_ARGUMENTS, non_retryable=True
         ) from error
+    except CheckpointTooLarge as error:
+        raise ApplicationError(str(error), type=TOO_LARGE, non_retryable=True) from error
     except (Exception, SystemExit) as error:
         raise as_failure(error) from error
 
@@ -108,7 +113,7 @@ def _turn(call: ActivityCall, pulse: _Pulse) -> Turn:
         **_in_run(call),
         number=given.number,
         prompt=task if first else None,
-        answers=given.answers,
+        answers=call.answers,
         messages=call.messages,
         usage=given.usage,
         guarded=frozenset(given.guarded),
@@ -132,22 +137,39 @@ class _Pulse:
 
     def __init__(self) -> None:
         details = activity.info().heartbeat_details
-        self.checkpoint: Any = details[0] if details else None
+        self._last: dict[str, Any] | None = details[0] if details else None
+        self._changes = StateChanges({})
+        self._path = ""
+
+    @property
+    def checkpoint(self) -> Any:
+        """What an adapter saved last."""
+        return None if self._last is None else self._last["checkpoint"]
+
+    def go_on(self, changes: StateChanges, call: ActivityCall) -> None:
+        """Go on with the session state as it was at the last checkpoint.
+
+        What a tool did is remembered there, and so must be what it changed.
+        """
+        self._changes, self._path = changes, call.path
+        saved = self._last or {}
+        call.session_state.update(saved.get("state_changes", {}))
+        for key in saved.get("state_removed", ()):
+            call.session_state.pop(key, None)
 
     def save(self, checkpoint: Any) -> None:
+        data = {"checkpoint": checkpoint, **self._changes.told(self._path)}
         # Refused here, where the step is known: the server would fail the execution.
-        if (size := size_of(checkpoint)) > CHECKPOINT:
-            raise ApplicationError(
-                f"a checkpoint of {size:,} bytes; Temporal takes {CHECKPOINT:,}",
-                type="temporal_hitl.TooLarge",
-                non_retryable=True,
+        if (size := size_of(data)) > CHECKPOINT:
+            raise CheckpointTooLarge(
+                f"a checkpoint of {size:,} bytes; there is room for {CHECKPOINT:,}"
             )
-        self.checkpoint = checkpoint
+        self._last = data
         self.beat()
 
     def beat(self) -> None:
         # An empty heartbeat would erase what was saved.
-        activity.heartbeat(*([] if self.checkpoint is None else [self.checkpoint]))
+        activity.heartbeat(*([] if self._last is None else [self._last]))
 
 
 CHECKPOINT = 1_900_000
@@ -157,10 +179,12 @@ CHECKPOINT = 1_900_000
 @contextlib.asynccontextmanager
 async def _beating() -> AsyncGenerator[_Pulse]:
     pulse = _Pulse()
+    silence = activity.info().heartbeat_timeout or LIVENESS
+    pause = min(BEAT, silence / 3)
 
     async def beat() -> None:
         while True:
-            await asyncio.sleep(BEAT.total_seconds())
+            await asyncio.sleep(pause.total_seconds())
             pulse.beat()
 
     task = asyncio.create_task(beat())

@@ -24,6 +24,7 @@ from temporal_hitl._messages import fill_in
 from temporal_hitl._progress import AgentProgress, NeedProgress, Progress
 from temporal_hitl._reviews import RunCancelled
 from temporal_hitl._scope import Scope
+from temporal_hitl._sizes import TOO_LARGE
 from temporal_hitl._together import together
 from temporal_hitl.plan import AgentPlan, Call, Retry, StepPlan
 from temporal_hitl.requirements import (
@@ -137,7 +138,6 @@ class Agents:
         given = TurnGiven(
             number=stand.turn,
             task=task,
-            answers=stand.answers,
             usage=stand.usage,
             guarded=sorted(agent.guarded),
         )
@@ -204,10 +204,10 @@ class Agents:
         except StepFailed as failed:
             return self._failed(needed, failed)
         fed = _FED.validate_python(done.value)
-        is_edited = isinstance(fed, Value) and not _fills(need) and arguments != need.arguments
-        if not is_edited:
+        told = _known_to_the_agent(need, arguments)
+        if not isinstance(fed, Value) or told == need.arguments:
             return fed
-        said = EDITED + json.dumps(arguments, ensure_ascii=False)
+        said = EDITED + json.dumps(told, ensure_ascii=False)
         return fed.model_copy(update={"note": said})
 
     def _failed(self, needed: NeedProgress, failed: StepFailed) -> AnyFed | None:
@@ -218,6 +218,9 @@ class Agents:
         if failed.kind == UNKNOWN:
             needed.unknown, needed.asked = failed.message, None
             return None
+        if failed.kind == TOO_LARGE:
+            lost = f"the tool was called, and its result is lost: {failed.message}"
+            return Failed(call_id=need.call_id, message=lost)
         return Failed(call_id=need.call_id, message=failed.message)
 
     async def _cleared_up(
@@ -337,6 +340,13 @@ def _call_of(agent: AgentPlan, need: Need) -> Call:
     return agent.tool.model_copy(
         update={"activity": activity, "retry": retry, "summary": f"{agent.agent}: {need.tool}"}
     )
+
+
+def _known_to_the_agent(need: Need, arguments: dict[str, Any]) -> dict[str, Any]:
+    # What only a person fills in is none of the agent's business.
+    if not _fills(need):
+        return arguments
+    return {name: each for name, each in arguments.items() if name in need.arguments}
 
 
 def _fills(need: Need) -> bool:

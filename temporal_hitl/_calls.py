@@ -26,7 +26,7 @@ Role = Literal[
     "tool",
 ]
 _AT_ITS_PATH = ("executor", "turn", "tool")
-_OF_AGENTS = ("turn", "tool", "messages")
+_OF_AGENTS = ("turn", "tool", "messages", "answers")
 
 
 class _Crossing(BaseModel):
@@ -46,7 +46,6 @@ class TurnGiven(_Crossing):
     number: int
     task: str | None = None
     """What a member of a team is to do; the step's input says it otherwise."""
-    answers: list[AnyFed] = []
     usage: dict[str, Any] = {}
     guarded: list[str] = []
 
@@ -79,6 +78,8 @@ class ActivityCall(_Crossing):
     tool: ToolGiven | None = None
     messages: list[Any] = []
     """For a `turn`: the conversation so far."""
+    answers: list[AnyFed] = []
+    """For a `turn`: what came of each call of the one before."""
 
     def to_wire(self) -> dict[str, Any]:
         # All that travels stands in history once per call.

@@ -34,7 +34,8 @@ class Given:
             self._additional_data = {**options.additional_data, **scope.said}
         self._state = scope.state.values
         self._outputs = outputs
-        self._messages = [] if conversation is None else conversation.messages
+        self._conversation = AgentProgress() if conversation is None else conversation
+        self._messages, self._answers = self._conversation.messages, self._conversation.answers
         # What a step most likely reads comes first, and so travels if it is small.
         parts = {
             "previous_step_content": sizes.of(scope.previous),
@@ -42,7 +43,8 @@ class Given:
             "input": sizes.of(scope.input),
             "additional_data": sizes.of(self._additional_data),
             "outputs": sum(each.encoded_size for each in outputs),
-            "messages": 0 if conversation is None else conversation.size,
+            "answers": self._conversation.answers_size,
+            "messages": sizes.of(self._messages),
         }
         room, self._left_out = INLINE, list[str]()
         for name, size in parts.items():
@@ -65,6 +67,8 @@ class Given:
                 return self._additional_data
             case "messages":
                 return self._messages
+            case "answers":
+                return [each.model_dump(mode="json") for each in self._answers]
             case _:
                 return [each.model_dump(mode="json") for each in self._outputs]
 

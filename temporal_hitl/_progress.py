@@ -121,6 +121,18 @@ class NeedProgress(_Kept):
     arguments: dict[str, Any] | None = None
     """What it is called with, once nothing stands against it; a person may have edited them."""
 
+    _need_size: int | None = PrivateAttr(default=None)
+    _fed_size: int | None = PrivateAttr(default=None)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has as JSON, about: what a person edited counts as it was."""
+        if self._need_size is None:
+            self._need_size = len(self.need.model_dump_json()) + size_of(self.need.arguments)
+        if self.fed is not None and self._fed_size is None:
+            self._fed_size = len(self.fed.model_dump_json())
+        return self._need_size + (self._fed_size or 0)
+
 
 class AgentProgress(_Kept):
     """How far an agent is that works in a step, or a member of its team."""
@@ -134,26 +146,35 @@ class AgentProgress(_Kept):
     needs: list[NeedProgress] = []
     """The calls that the turn ended with, until all of them have come to something."""
 
-    _size: int | None = PrivateAttr(default=None)
+    _messages_size: int | None = PrivateAttr(default=None)
+    _answers_size: int | None = PrivateAttr(default=None)
 
     @property
     def size(self) -> int:
-        """How many bytes it has as JSON, about: what it needs and is told is not counted."""
-        if self._size is None:
-            self._size = size_of(self.messages)
-        return self._size
+        """How many bytes it has as JSON, about."""
+        if self._messages_size is None:
+            self._messages_size = size_of(self.messages)
+        return self._messages_size + self.answers_size + sum(each.size for each in self.needs)
+
+    @property
+    def answers_size(self) -> int:
+        """How many bytes the answers have as JSON."""
+        if self._answers_size is None:
+            self._answers_size = sum(len(each.model_dump_json()) for each in self.answers)
+        return self._answers_size
 
     def take(self, taken: AnyTaken) -> None:
         """Keep how the turn ended."""
         self.messages = [*self.messages[: taken.keep], *taken.new]
         self.usage = taken.usage
         self.answers = []
-        self._size = None
+        self._messages_size = self._answers_size = None
 
     def move_on(self) -> None:
         """Begin the next turn, which is told what came of each call."""
         self.answers = [each.fed for each in self.needs if each.fed is not None]
         self.needs = []
+        self._answers_size = None
         self.turn += 1
 
 

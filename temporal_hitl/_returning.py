@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter
@@ -19,6 +20,8 @@ from temporal_hitl._line import Line
 from temporal_hitl._sizes import LIMIT, TOO_LARGE, size_of
 from temporal_hitl.errors import HitlError
 
+LONGEST_WAIT = timedelta(days=1)
+"""How long a failed attempt's `retry_after` may have the next one wait."""
 _JSON: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
@@ -99,4 +102,14 @@ def as_failure(error: BaseException) -> ApplicationError:
     bare = type(error).__qualname__
     kind = f"{type(error).__module__}.{bare}"
     final = isinstance(error, HitlError) or bare in listed or kind in listed
-    return ApplicationError(str(error), attempt, type=kind, non_retryable=final)
+    return ApplicationError(
+        str(error), attempt, type=kind, non_retryable=final, next_retry_delay=_wait_of(error)
+    )
+
+
+def _wait_of(error: BaseException) -> timedelta | None:
+    # A provider that is asked again before that counts it against its caller.
+    seconds: Any = getattr(error, "retry_after", None)
+    if isinstance(seconds, int | float) and 0 < seconds <= LONGEST_WAIT.total_seconds():
+        return timedelta(seconds=seconds)
+    return None

@@ -248,6 +248,7 @@ class Reviews:
             template=template or question.listed,
             on_reject=question.on_reject,
             shown=question.shown,
+            roles=node.review.roles,
             **_deadline(node.review),
         )
 

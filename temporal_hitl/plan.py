@@ -118,6 +118,7 @@ class ReviewPlan(_Frozen):
     timeout: float | None = None
     on_timeout: OnTimeout = OnTimeout.cancel
     strict_deadline: bool = False
+    roles: tuple[str, ...] = ()
 
 
 class _NodePlan(_Frozen):

@@ -31,9 +31,11 @@ from temporal_hitl._attributes import ensure_search_attributes
 from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
 from temporal_hitl._threads import DaemonThreads
+from temporal_hitl._verifying import VERIFY, Verification
 from temporal_hitl._workflow_types import workflow_type
 from temporal_hitl.errors import DefinitionError, HitlError
 from temporal_hitl.primitives import Definition
+from temporal_hitl.signing import SigningKeys
 
 __all__ = ["THREADS", "HitlPlugin"]
 
@@ -54,6 +56,9 @@ class HitlPlugin(SimplePlugin):
     these can be answered and end; where they need a step they wait for a worker that has it. A new
     run of such a name fails with a sentence.
 
+    A worker verifies signed answers with the keys of `HITL_SIGNING_KEYS`, or `signing_keys`, which
+    is read when it starts; without keys it refuses them.
+
     Raises:
         DefinitionError: two pipelines of one name, or what is no pipeline.
         SearchAttributesMissing: at worker start, where the namespace lacks them and they cannot be
@@ -66,9 +71,12 @@ class HitlPlugin(SimplePlugin):
         *,
         retired: Sequence[str] = (),
         registry: Registry | None = None,
+        signing_keys: SigningKeys | None = None,
     ) -> None:
         self.registry = Registry(workflows, retired) if registry is None else registry
         self._line = Line()
+        self._signing_keys = signing_keys
+        self._verification = Verification()
         self._types = {name: workflow_type(name) for name in self.registry.names}
         super().__init__(
             "temporal_hitl.HitlPlugin",
@@ -85,7 +93,7 @@ class HitlPlugin(SimplePlugin):
     def _with_activities(
         self, existing: Sequence[Callable[..., Any]] | None
     ) -> Sequence[Callable[..., Any]]:
-        ours = activities_of(self.registry, self._line)
+        ours = [*activities_of(self.registry, self._line), self._verification.activity()]
         return _joined(existing or (), ours, _activity_name, "activity type")
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
@@ -97,6 +105,12 @@ class HitlPlugin(SimplePlugin):
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add what is not there yet; see the class."""
+        there = _activity_names(config)
+        if self.registry.names and there == {VERIFY}:
+            config["no_remote_activities"] = False  # As the plugin of its client has said below.
+        elif not self.registry.names and not there - {VERIFY}:
+            # A worker of workflows alone: what activities its queue has is other workers' business.
+            config["no_remote_activities"] = True
         config = super().configure_worker(config)
         if config.get("activity_executor") is None and self.registry.names:
             config["activity_executor"] = DaemonThreads(
@@ -122,6 +136,7 @@ class HitlPlugin(SimplePlugin):
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Check the namespace's search attributes, then run the worker."""
         self._line.connect(worker.client)
+        self._verification.keys = self._signing_keys or SigningKeys.from_environment()
         if self.registry.names:
             await ensure_search_attributes(worker.client)
         await super().run_worker(worker, next)
@@ -150,6 +165,11 @@ def _workflow_name(cls: type) -> str | None:
 def _activity_name(function: Callable[..., Any]) -> str | None:
     definition = temporalio.activity._Definition.from_callable(function)  # pyright: ignore[reportPrivateUsage]
     return None if definition is None else definition.name
+
+
+def _activity_names(config: WorkerConfig) -> set[str | None]:
+    activities: list[Any] = [*(config.get("activities") or ())]
+    return {_activity_name(each) for each in activities}
 
 
 def _converter(existing: DataConverter | None) -> DataConverter:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from temporal_hitl._arguments import as_seconds, parse_enum, whole
+from temporal_hitl._arguments import as_seconds, parse_enum, role_names, whole
 from temporal_hitl._forms import FieldType, Form, FormLike, UserInputField, form_of
 from temporal_hitl.errors import DefinitionError
 
@@ -119,6 +119,9 @@ class HumanReview(BaseModel):
     It matters where no worker was there to let the deadline act: otherwise such an answer counts,
     and is marked `late`.
     """
+    roles: tuple[str, ...] = ()
+    """Who may answer, where not everybody may: any one of these roles suffices. Then only an answer
+    that our HTTP service, inbox or command line has signed counts."""
 
     def __init__(self, **fields: Any) -> None:
         """Check every value; raises `DefinitionError` naming the field."""
@@ -130,6 +133,8 @@ class HumanReview(BaseModel):
             if name in fields:
                 fields[name] = parse_enum(kind, fields[name], _field_of(name))
         fields["timeout"] = as_seconds(fields.get("timeout"), _field_of("timeout"))
+        if "roles" in fields:
+            fields["roles"] = role_names(fields["roles"], _field_of("roles"))
         for name in ("max_retries", "max_error_retries"):
             if fields.get(name) is not None:
                 whole(fields[name], 0, _field_of(name))

@@ -26,6 +26,7 @@ __all__ = [
     "AnyTaken",
     "Asks",
     "Called",
+    "CheckpointTooLarge",
     "Denied",
     "Exhausted",
     "Failed",
@@ -217,6 +218,10 @@ class InvalidArguments(Exception):
         """Each as `where: what`."""
 
 
+class CheckpointTooLarge(Exception):
+    """The checkpoint was not saved; the one before it stands."""
+
+
 @dataclass
 class _InRun:
     run_id: str
@@ -227,7 +232,8 @@ class _InRun:
     attempt: int
     """From 1; above 1, an earlier execution failed or its worker died."""
     session_state: dict[str, Any]
-    """What the run's steps share; changes are kept when the turn, or the tool, ends well."""
+    """What the run's steps share; changes are kept when the turn, or the tool, ends well, and of a
+    turn with each checkpoint."""
     additional_data: dict[str, Any]
 
 
@@ -249,7 +255,8 @@ class Turn(_InRun):
     checkpoint: Any
     """What an earlier execution of this turn saved last, or None."""
     save: Callable[[Any], None]
-    """Saves a checkpoint, of less than 1.9 MB as JSON."""
+    """Saves a checkpoint, together with the session state as it is; raises `CheckpointTooLarge`
+    where both are above 1.9 MB as JSON."""
     stops: Callable[[], bool]
     """Says whether the worker is about to stop: a good moment to end as `Unfinished`."""
 
@@ -294,7 +301,8 @@ class Adapter(Protocol):
     async def turn(self, turn: Turn) -> AnyTaken:
         """Let the agent work until it is through, or needs something.
 
-        What it raises is an error of the turn, which is tried again by the step's retry policy.
+        What it raises is an error of the turn, which is tried again by the step's retry policy, and
+        no sooner than after the seconds in the error's `retry_after`, where it has that.
         """
         ...
 

@@ -37,7 +37,7 @@ from typing import Any, NoReturn, TypedDict, TypeVar, Unpack
 from pydantic import BaseModel, TypeAdapter
 from temporalio import workflow
 
-from temporal_hitl._arguments import Seconds, as_seconds, parse_enum
+from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, role_names
 from temporal_hitl._board import BLOCKED_KEY, MEMO_KEY, Board
 from temporal_hitl._doors import Doors, as_failure
 from temporal_hitl._forms import Form, FormLike
@@ -73,7 +73,15 @@ class Deadline(TypedDict, total=False):
     """Whether an affirmative answer that is read after the deadline is refused."""
 
 
-class Asking(Deadline, total=False):
+class Policy(Deadline, total=False):
+    """Until when a question is open, and who may answer it."""
+
+    roles: Sequence[str]
+    """Who may, where not everybody may; only answers that are signed count then. Needs the worker
+    to have `HitlPlugin`."""
+
+
+class Asking(Policy, total=False):
     """What else a question may have."""
 
     path: str
@@ -106,12 +114,13 @@ class Gate:
         self.board = Board(self._ledger, search_attributes=search_attributes)
         """What is shown of it from outside."""
         self._closed: dict[str, asyncio.Future[None]] = {}
-        Doors(self._ledger, self._changed, self.board.show_details).open()
+        self._doors = Doors(self._ledger, self._changed, self.board.show_details)
+        self._doors.open()
 
     # What authors call
 
     async def confirm(
-        self, message: str, *, name: str = "confirmation", **deadline: Unpack[Deadline]
+        self, message: str, *, name: str = "confirmation", **deadline: Unpack[Policy]
     ) -> ResolutionRecord:
         """Ask whether to go ahead, and return the record: `.approved`, `.timed_out`, ...
 
@@ -126,7 +135,7 @@ class Gate:
         form: FormLike,
         *,
         name: str = "user_input",
-        **deadline: Unpack[Deadline],
+        **deadline: Unpack[Policy],
     ) -> ResolutionRecord:
         """Ask for the values of a form: a model, a list of fields, or a JSON schema; `.values` fit
         it.
@@ -150,7 +159,7 @@ class Gate:
         *,
         allow_multiple: bool = False,
         name: str = "route",
-        **deadline: Unpack[Deadline],
+        **deadline: Unpack[Policy],
     ) -> ResolutionRecord:
         """Ask which of `choices` to take, one or with `allow_multiple` several; see `.choices`."""
         if not choices or len(set(choices)) < len(choices):
@@ -168,7 +177,7 @@ class Gate:
         output: Any,
         *,
         name: str = "output_review",
-        **deadline: Unpack[Deadline],
+        **deadline: Unpack[Policy],
     ) -> ResolutionRecord:
         """Ask whether to keep `output`; edited, `.action` is `edit` and `.output` the new one.
 
@@ -183,6 +192,15 @@ class Gate:
     def open(self) -> list[AnyRequirement]:
         """What is open, oldest first."""
         return list(self._ledger.open.values())
+
+    @property
+    def told(self) -> list[AnyRequirement]:
+        """What is open, with what `tell_beside` adds."""
+        return self._ledger.told
+
+    def tell_beside(self, beside: Callable[[AnyRequirement], AnyRequirement]) -> None:
+        """Have who asks for what is open be told what `beside` makes of each."""
+        self._ledger.beside = beside
 
     @property
     def records(self) -> list[ResolutionRecord]:
@@ -242,6 +260,7 @@ class Gate:
             strict_deadline=rest.get("strict_deadline", False),
             on_reject=rest.get("on_reject"),
             round=turn,
+            roles=_author(lambda: role_names(rest.get("roles"), f"{name}: roles")),
             **rest.get("shown", {}),
         ).sealed()
         self._ledger.ask(requirement, rest.get("check"))
@@ -259,6 +278,8 @@ class Gate:
         self._changed()
         try:
             await closed
+            # Another answer to it may still be verified, and would be lost if the run ended now.
+            await self.settled()
         except asyncio.CancelledError:
             if key in self._ledger.open:
                 self._ledger.withdraw(key, "the run no longer needs it", workflow.now())
@@ -267,6 +288,12 @@ class Gate:
             raise
         self._let_go(key, timer)
         return self._ledger.records[key]
+
+    async def settled(self) -> None:
+        """Wait for the answers whose signatures are being verified; there is nothing to wait for
+        where none are.
+        """
+        await self._doors.settled()
 
     def withdraw_all(self) -> None:
         """Ask nothing more: the run ends."""
@@ -289,7 +316,9 @@ class Gate:
             return
         left = max(requirement.deadline - workflow.now(), timedelta())
         await workflow.sleep(left, summary=requirement.id)
-        # An answer that came in one task with the timer was handled first, and has closed it.
+        # An answer that came in one task with the timer was handled first, and has closed it; or
+        # will, where its signature is still being verified.
+        await self.settled()
         if requirement.id in self._ledger.open:
             self._ledger.time_out(requirement.id, workflow.now())
             self._changed()

@@ -10,14 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from temporalio.testing import WorkflowEnvironment
 from typer.main import get_command
 
-from temporal_hitl import Step, StepInput, Workflow
 from temporal_hitl.cli._app import app
 from temporal_hitl.cli._exits import Exit
-from tests.shell import Shell
-from tests.stage import paused, replays, serving, until
 
 ROOT = Path(__file__).parent.parent
 CLI = (ROOT / "docs" / "cli.md").read_text()
@@ -29,40 +25,6 @@ def commands_in(text: str) -> list[list[str]]:
     blocks = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     ours = [line for line in blocks.splitlines() if line.startswith("temporal-hitl ")]
     return [shlex.split(line, comments=True)[1:] for line in ours]
-
-
-def fetch(step_input: StepInput) -> list[str]:
-    return [f"record of {step_input.input}"]
-
-
-async def test_the_commands_of_the_readme_work(env: WorkflowEnvironment) -> None:
-    """The README's commands, typed one after another, start a run, see it, answer it and follow it
-    to its end.
-    """
-    shell = Shell(env)
-    gated = Step("process_data", fetch, requires_confirmation=True)
-    pipeline = Workflow("data_pipeline", [Step("fetch_data", fetch), gated])
-    named = commands_in((ROOT / "README.md").read_text())
-    said: dict[str, tuple[int, str]] = {}
-    async with serving(env, pipeline, queue="hitl") as client:
-        for words in named[:-1]:  # The doctor would look at what other tests have left, too.
-            result = await shell(*words)
-            said[words[0]] = result.code, result.out
-            if words[0] == "run":
-                await paused(client, words[-1])
-                await until(lambda: _listed(shell))
-        await replays(client.handle("release-7"), pipeline)
-
-    assert ["run", "list", "show", "confirm", "watch", "doctor"] == [each[0] for each in named]
-    assert [0] * 5 == [code for code, _ in said.values()]
-    assert "release-7" in said["list"][1]
-    assert "temporal-hitl confirm release-7 process_data" in said["show"][1]
-    assert ": checked" in said["confirm"][1]
-    assert "release-7 data_pipeline is done" in said["watch"][1]
-
-
-async def _listed(shell: Shell) -> bool:
-    return "release-7" in (await shell("list")).out
 
 
 def test_the_documented_commands_exist() -> None:

@@ -1,4 +1,4 @@
-"""What docs/http.md shows is what the library does."""
+"""What docs/http.md and docs/inbox.md show is what the library does."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from api.settings import Settings
 from temporal_hitl import HitlClient
 from temporal_hitl.http import hitl_router
 from tests.stage import ended, paused, replays, serving
-from tests.web import listening
+from tests.web import calling, listening
 
-TEXT = (Path(__file__).parent.parent / "docs" / "http.md").read_text()
+DOCS = Path(__file__).parent.parent / "docs"
+TEXT, INBOX = (DOCS / "http.md").read_text(), (DOCS / "inbox.md").read_text()
 
 
 async def test_the_application(
@@ -45,7 +46,20 @@ async def test_the_application(
     assert "published it" == output.content
 
 
-def test_every_call_and_setting_is_told(env: WorkflowEnvironment) -> None:
+async def test_the_inbox(env: WorkflowEnvironment) -> None:
+    """What docs/inbox.md adds to an application serves the pages."""
+    (program,) = re.findall(r"```python\n(.*?)```", INBOX, re.DOTALL)
+    shown: dict[str, Any] = {}
+    exec(program, shown)
+    app = FastAPI()
+    shown["add_inbox"](app, HitlClient(env.client))
+    async with calling(app) as http:
+        page = await http.get("/inbox/start")
+
+    assert (200, True) == (page.status_code, "publication" in page.text)
+
+
+async def test_every_call_and_setting_is_told(env: WorkflowEnvironment) -> None:
     """The page names every call that there is, and every setting of the service."""
     app = FastAPI()
     app.include_router(hitl_router(HitlClient(env.client)))

@@ -31,13 +31,14 @@ from pydantic_graph import End
 from temporal_hitl._sizes import size_of
 from temporal_hitl.agents._models import ModelLike, name_of, resolved
 from temporal_hitl.agents._scope import Predicate, TurnScope, freeze, thawed, told
-from temporal_hitl.agents._tools import Function, only
+from temporal_hitl.agents._tools import Function
 from temporal_hitl.requirements import digest_of, problems_of
 from temporal_hitl.turns import (
     Adapter,
     AnyFed,
     AnyTaken,
     Asks,
+    CheckpointTooLarge,
     Denied,
     Exhausted,
     Failed,
@@ -134,7 +135,7 @@ class PydanticAdapter:
             asks = _asks(requests.kind(call.tool_call_id))
             form = ANSWER if asks is Asks.question else {}
             return Need(**named, asks=asks, form=form)
-        if guard.asks is Asks.input and function is not None and not function.hidden:
+        if guard.asks is Asks.input:
             guard = guard.model_copy(update={"form": _filled_in(guard.form, arguments)})
         return Need.model_validate({**dict(guard), **named})
 
@@ -220,11 +221,13 @@ def _asks(kind: str) -> Asks:
 
 
 def _filled_in(form: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a form that has what the agent gave, and needs no more than the rest."""
     properties = {
         name: {**each, "default": arguments[name]} if name in arguments else each
-        for name, each in form["properties"].items()
+        for name, each in form.get("properties", {}).items()
     }
-    return {**only(form, ()), "properties": properties}
+    required = [name for name in form.get("required", ()) if name not in arguments]
+    return {**form, "properties": properties, "required": required}
 
 
 class _Work:
@@ -253,6 +256,7 @@ class _Work:
         self._now: list[Any] = []
         self._latest: RunUsage = self._usage
         self._size = 0
+        self._has_worked = False
 
     async def run(self) -> AnyTaken:
         turn, adapter = self._turn, self._adapter
@@ -292,20 +296,23 @@ class _Work:
                 # All calls of the last response are answered; the answers are in the request alone.
                 self._now, fed = [*run.all_messages(), node.request], True
                 self._scope.done.clear()
-                self._save()
+                self._save_here()
             elif PydanticAgent.is_call_tools_node(node) and fed:
                 self._now = run.all_messages()
-                self._save()
+                self._save_here()
             if self._is_to_end(node):
                 return Unfinished(**self._taken(self._now))
+            self._has_worked = bool(self._now)
             node = await run.next(node)
         return self._ended(run)
 
     def _is_to_end(self, node: Any) -> bool:
         # Never before the first checkpoint, which would lose the prompt, or the answers; and not on
-        # the last word, which would be said twice.
+        # the last word, which would be said twice. Nor where nothing was done, for being long: the
+        # next turn would be so too.
         last = PydanticAgent.is_call_tools_node(node) and not node.model_response.tool_calls
-        return bool(self._now) and not last and (self._size > LONG or self._turn.stops())
+        is_long = self._size > LONG and self._has_worked
+        return bool(self._now) and not last and (is_long or self._turn.stops())
 
     def _ended(self, run: Any) -> AnyTaken:
         messages, output = run.all_messages(), run.result.output
@@ -328,6 +335,13 @@ class _Work:
 
     def _taken(self, now: Sequence[Any]) -> dict[str, Any]:
         return {**self._delta(now), "called": self._scope.called}
+
+    def _save_here(self) -> None:
+        try:
+            self._save()
+        except CheckpointTooLarge:
+            # What cannot be saved is handed over, where the turn ends; or refused there.
+            self._has_worked = True
 
     def _save(self) -> None:
         # Nothing before the answers stand in a request: a turn that went on from there would not

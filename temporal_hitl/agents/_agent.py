@@ -4,10 +4,9 @@ workflow named after it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypedDict, Unpack, cast, overload
+from typing import Any, TypedDict, Unpack
 
 from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai import Tool
@@ -16,27 +15,20 @@ from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.usage import UsageLimits
 
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
-from temporal_hitl._twins import AsyncEventStream, EventStream, aside, wait_for
 from temporal_hitl.agents._adapter import PydanticAdapter
+from temporal_hitl.agents._controls import ConfirmBeforeRun
 from temporal_hitl.agents._models import ModelLike, checked_model
-from temporal_hitl.agents._output import RunOutput, drafts_of
-from temporal_hitl.agents._streaming import AgentEvent, agent_events
+from temporal_hitl.agents._runs import AgentRuns, Runnable
 from temporal_hitl.agents._tools import Function, Toolkit, as_function
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.pipeline import (
-    ContinueOptions,
     InMemoryDb,
     PostgresDb,
     SqliteDb,
-    StreamOptions,
-    WaitOptions,
-    Workflow,
 )
 from temporal_hitl.primitives import Step
 from temporal_hitl.requirements import digest_of
-from temporal_hitl.review import PAUSE_ATTRIBUTE, OnTimeout
-from temporal_hitl.run import WorkflowRunOutput
-from temporal_hitl.stream_events import AnyStreamEvent
+from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnTimeout
 from temporal_hitl.turns import Adapter
 
 
@@ -46,7 +38,7 @@ class AgentOptions(TypedDict, total=False):
     description: str | None
     output_type: Any
     """What it gives: text unless given; a Pydantic model, a dataclass, a list of these."""
-    confirm_before_run: bool
+    confirm_before_run: bool | ConfirmBeforeRun
     """Ask a person before the agent begins (seed 004)."""
     confirmation_message: str | None
     usage_limits: UsageLimits | Mapping[str, int] | None
@@ -57,6 +49,9 @@ class AgentOptions(TypedDict, total=False):
     """How often the model may correct what it said before the turn fails."""
     max_retries: int
     """Executions of a turn after the first, where that failed: 3 unless given."""
+    heartbeat_timeout: Seconds
+    """After how much silence the worker of a turn, or of a tool, counts as dead: 20 seconds for a
+    turn and 30 for a tool unless given."""
     hitl_timeout: Seconds | None
     """How long each question of its tools is open, unless the tool says."""
     on_timeout: OnTimeout | str
@@ -67,33 +62,7 @@ class AgentOptions(TypedDict, total=False):
     task_queue: str
 
 
-class AgentContinueOptions(TypedDict, total=False):
-    """What `continue_run` takes beside, or instead of, a run's output."""
-
-    run_id: str
-    """Which run, where no output is given; works from any process."""
-    requirements: Sequence[Any]
-    """The decisions: requirements of any output of the run; resolved ones are left out."""
-
-
-class AgentRuns(Workflow):
-    """The pipeline that an agent's own runs are: the agent is its one step."""
-
-    is_agent = True
-
-    async def started(self, input: Any, **options: Any) -> AsyncGenerator[AnyStreamEvent]:
-        """Start a run, and return what happens until it has ended or needs a person."""
-        return await self._stream(input, True, **options)
-
-    async def continued(
-        self, output: WorkflowRunOutput | None, **options: Unpack[ContinueOptions]
-    ) -> AsyncGenerator[AnyStreamEvent]:
-        """Send what was decided, and return what happens until then."""
-        events, _ = await self._go_on(output, **options)
-        return events
-
-
-class Agent:
+class Agent(Runnable):
     """A model with instructions and tools (seeds 003 and 004).
 
     Its runs are Temporal workflows named after it: `HitlPlugin(workflows=[agent])` serves them, and
@@ -132,13 +101,14 @@ class Agent:
             OnTimeout, options.get("on_timeout", OnTimeout.cancel), f"{where}: on_timeout"
         )
         self.functions = self._functions(where)
+        before = options.get("confirm_before_run", False)
+        said = before.message if isinstance(before, ConfirmBeforeRun) else None
         marks = {
-            "requires_confirmation": options.get("confirm_before_run", False),
-            "confirmation_message": options.get("confirmation_message"),
+            "requires_confirmation": bool(before),
+            "confirmation_message": options.get("confirmation_message") or said,
         }
         setattr(self, PAUSE_ATTRIBUTE, marks)
-        self.workflow: AgentRuns = self._workflow()
-        """The pipeline that its own runs are."""
+        self.workflow = self._workflow()
 
     def _functions(self, where: str) -> dict[str, Function]:
         there: dict[str, Function] = {}
@@ -168,8 +138,11 @@ class Agent:
         names = ("db", "session_id", "session_state", "task_queue")
         options: dict[str, Any] = {**self._options}
         own = {each: options[each] for each in names if each in options}
-        retries = self._options.get("max_retries", 3)
-        step = Step(name=self.name, agent=self, max_retries=retries)
+        executed: Any = {
+            e: options[e] for e in ("max_retries", "heartbeat_timeout") if e in options
+        }
+        # Of its own runs there is nothing beside it that could go on without it.
+        step = Step(name=self.name, agent=self, on_error=OnError.fail, **executed)
         return AgentRuns(self.name, [step], description=self.description, **own)
 
     # How it takes part in runs
@@ -211,145 +184,6 @@ class Agent:
             output_type=[self._options.get("output_type", str), DeferredToolRequests],
             retries=self._options.get("retries", 1),
         )
-
-    # Its own runs
-
-    @overload
-    def run(self, input: Any = None, **options: Unpack[WaitOptions]) -> RunOutput: ...
-    @overload
-    def run(
-        self, input: Any = None, **options: Unpack[StreamOptions]
-    ) -> EventStream[AgentEvent]: ...
-    def run(
-        self,
-        input: Any = None,
-        *,
-        stream: bool = False,
-        stream_events: bool = False,
-        **options: Any,
-    ) -> RunOutput | EventStream[AgentEvent]:
-        """Start a run, and return when it has ended or needs a person; options as a Workflow's.
-
-        With `stream=True` an iterator of what happens until then: the start, pauses and the end,
-        with `stream_events=True` tools too. An event that `is_paused` has `active_requirements`.
-        """
-        if not stream:
-            return wait_for("await agent.arun(...)", lambda: self._run(input, **options))
-        twin = "async for event in agent.arun(..., stream=True)"
-        return EventStream(wait_for(twin, lambda: self._stream(input, stream_events, **options)))
-
-    @overload
-    def arun(
-        self, input: Any = None, **options: Unpack[WaitOptions]
-    ) -> Coroutine[Any, Any, RunOutput]: ...
-    @overload
-    def arun(
-        self, input: Any = None, **options: Unpack[StreamOptions]
-    ) -> AsyncEventStream[AgentEvent]: ...
-    def arun(
-        self,
-        input: Any = None,
-        *,
-        stream: bool = False,
-        stream_events: bool = False,
-        **options: Any,
-    ) -> Coroutine[Any, Any, RunOutput] | AsyncEventStream[AgentEvent]:
-        """Start a run, and return when it has ended or needs a person, as `run` does."""
-        if not stream:
-            return aside(self._run(input, **options))
-        return AsyncEventStream(self._stream(input, stream_events, **options))
-
-    async def _run(self, input: Any, **options: Any) -> RunOutput:
-        return RunOutput(cast(WorkflowRunOutput, await self.workflow.arun(input, **options)))
-
-    async def _stream(self, input: Any, whole: bool, **options: Any) -> AsyncGenerator[AgentEvent]:
-        return self._events(await self.workflow.started(input, **options), whole)
-
-    def _events(
-        self, events: AsyncGenerator[AnyStreamEvent], whole: bool
-    ) -> AsyncGenerator[AgentEvent]:
-        made = agent_events(events, self.aget_run_output)
-        return made if whole else _few(made)
-
-    def continue_run(
-        self,
-        run_response: RunOutput | None = None,
-        *,
-        stream: bool = False,
-        stream_events: bool = False,
-        **options: Unpack[AgentContinueOptions],
-    ) -> Any:
-        """Send what was decided, and return when the run has ended or needs a person again.
-
-        Takes the output of a run, or `run_id=` and `requirements=`; with `stream=True` it returns
-        an iterator, as `run` does.
-        """
-        twin = "await agent.acontinue_run(...)"
-        if not stream:
-            return wait_for(twin, lambda: self._continue(run_response, **options))
-        going_on = wait_for(twin, lambda: self._go_on(run_response, stream_events, **options))
-        return EventStream(going_on)
-
-    def acontinue_run(
-        self,
-        run_response: RunOutput | None = None,
-        *,
-        stream: bool = False,
-        stream_events: bool = False,
-        **options: Unpack[AgentContinueOptions],
-    ) -> Any:
-        """Send what was decided, and return when the run has ended or needs a person again; to be
-        awaited, or with `stream=True` iterated.
-        """
-        if not stream:
-            return aside(self._continue(run_response, **options))
-        return AsyncEventStream(self._go_on(run_response, stream_events, **options))
-
-    async def _continue(
-        self, output: RunOutput | None, **options: Unpack[AgentContinueOptions]
-    ) -> RunOutput:
-        going_on = cast(Any, self.workflow.acontinue_run)
-        return RunOutput(await going_on(output and output.run, **_decided(options)))
-
-    async def _go_on(
-        self, output: RunOutput | None, whole: bool, **options: Unpack[AgentContinueOptions]
-    ) -> AsyncGenerator[AgentEvent]:
-        run = None if output is None else output.run
-        return self._events(await self.workflow.continued(run, **_decided(options)), whole)
-
-    # Look, and stop
-
-    def get_run_output(self, run_id: str) -> RunOutput:
-        """Return a run as it stands or as it ended, failed ones too; raises `RunNotFound`."""
-        return RunOutput(self.workflow.get_run_output(run_id))
-
-    async def aget_run_output(self, run_id: str) -> RunOutput:
-        """Return a run as it stands or as it ended, failed ones too; raises `RunNotFound`."""
-        return RunOutput(await self.workflow.aget_run_output(run_id))
-
-    def cancel_run(self, run_id: str) -> RunOutput:
-        """Stop a run at once, paused or not, and return how it ended."""
-        return RunOutput(self.workflow.cancel_run(run_id))
-
-    async def acancel_run(self, run_id: str) -> RunOutput:
-        """Stop a run at once, paused or not, and return how it ended."""
-        return RunOutput(await self.workflow.acancel_run(run_id))
-
-
-def _decided(options: AgentContinueOptions) -> ContinueOptions:
-    decided = ContinueOptions()
-    if "run_id" in options:
-        decided["run_id"] = options["run_id"]
-    if "requirements" in options:
-        decided["step_requirements"] = drafts_of(options["requirements"])
-    return decided
-
-
-async def _few(events: AsyncGenerator[AgentEvent]) -> AsyncGenerator[AgentEvent]:
-    async with aclosing(events):
-        async for event in events:
-            if not event.event.startswith("Tool"):
-                yield event
 
 
 def _limits(given: Any, where: str) -> UsageLimits | None:

@@ -1,7 +1,11 @@
-"""Toolkits by which an agent asks the user by itself (seed 003, "Dynamic User Input")."""
+"""Toolkits by which an agent asks the user by itself (seed 003, "Dynamic User Input"), and the
+names that seed 004 imports from `agno.execution_control`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -9,7 +13,8 @@ from pydantic_ai.exceptions import CallDeferred, ModelRetry
 
 from temporal_hitl._forms import Form
 from temporal_hitl.agents._adapter import GUARD
-from temporal_hitl.agents._tools import Function, Toolkit
+from temporal_hitl.agents._fields import DESCRIPTIONS
+from temporal_hitl.agents._tools import Function, Toolkit, as_function
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.review import UserInputField
 from temporal_hitl.turns import Asks, Guard
@@ -76,13 +81,14 @@ def ask_user(questions: list[AskUserQuestion]) -> str:
 
 
 def _choice(asked: AskUserQuestion) -> dict[str, Any]:
-    labels = [each.label for each in asked.options]
     told = "; ".join(f"{e.label}: {e.description}" for e in asked.options if e.description)
     named = {"title": asked.header or asked.question} | ({"description": told} if told else {})
+    one: dict[str, Any] = {"type": "string", "enum": [each.label for each in asked.options]}
+    if told:
+        one[DESCRIPTIONS] = [each.description or "" for each in asked.options]
     if asked.multi_select:
-        items = {"type": "string", "enum": labels}
-        return {"type": "array", "items": items, "uniqueItems": True, "minItems": 1, **named}
-    return {"type": "string", "enum": labels, **named}
+        return {"type": "array", "items": one, "uniqueItems": True, "minItems": 1, **named}
+    return {**one, **named}
 
 
 class UserControlFlowTools(Toolkit):
@@ -98,3 +104,20 @@ class UserFeedbackTools(Toolkit):
 
     def __init__(self, instructions: str | None = _FEEDBACK) -> None:
         super().__init__("user_feedback_tools", [Function(ask_user)], instructions=instructions)
+
+
+@dataclass(frozen=True)
+class ConfirmBeforeRun:
+    """`Agent(confirm_before_run=ConfirmBeforeRun("Go on?"))`: True, with the message beside it."""
+
+    message: str | None = None
+
+
+class ExternalExecution(Toolkit):
+    """Tools all of which run outside: `tools=[ExternalExecution(get_approval)]` stands for
+    `@tool(external_execution=True)` on each of them.
+    """
+
+    def __init__(self, *tools: Any, instructions: str | None = None) -> None:
+        made: Sequence[Function] = [as_function(each).guarded_by(Asks.execution) for each in tools]
+        super().__init__("external_execution", made, instructions=instructions)

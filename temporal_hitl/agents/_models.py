@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from asyncio import AbstractEventLoop, get_running_loop
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 from pydantic_ai.models import Model, infer_model
 
@@ -25,7 +27,7 @@ class OpenAIChat:
     id: str = "gpt-4o-mini"
     base_url: str | None = None
     """Where; OpenAI's own unless given."""
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     """`OPENAI_API_KEY` unless given. It is never part of a run."""
 
     def model(self) -> Model:
@@ -39,6 +41,7 @@ class OpenAIChat:
 
 ModelLike: TypeAlias = Model[Any] | OpenAIChat | str
 _default: list[ModelLike] = []
+_made = WeakKeyDictionary[AbstractEventLoop, dict[OpenAIChat | str, Model]]()
 
 
 def use_model(model: ModelLike | None) -> None:
@@ -82,4 +85,11 @@ def resolved(model: ModelLike | None, agent: str) -> Model:
             f"agent {agent!r} has no model: give it model='openai:gpt-4o-mini', or set {VARIABLE}"
             " where its worker runs"
         )
-    return model.model() if isinstance(model, OpenAIChat) else infer_model(model)
+    if isinstance(model, Model):
+        return model
+    # One connection pool for all turns: a pool of a turn's own is nobody's to close, and the next
+    # turn would connect again. Of one loop, as connections are.
+    made = _made.setdefault(get_running_loop(), {})
+    if model not in made:
+        made[model] = model.model() if isinstance(model, OpenAIChat) else infer_model(model)
+    return made[model]

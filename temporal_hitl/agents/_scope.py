@@ -31,7 +31,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 
 from temporal_hitl._sizes import LIMIT, size_of
-from temporal_hitl.turns import Called
+from temporal_hitl.turns import Called, CheckpointTooLarge
 
 Predicate = Callable[..., Any]
 _PASSED_ON = (ApprovalRequired, CallDeferred, ModelRetry, ToolFailed, ToolRetryError, UserError)
@@ -52,10 +52,17 @@ def freeze(result: Any) -> Any:
     try:
         data = ModelMessagesTypeAdapter.dump_python([ModelRequest(parts)], mode="json")
     except (ValueError, TypeError) as error:
-        raise ToolFailed(f"the tool's result cannot be kept: {error}") from error
+        raise ToolFailed(_lost(f"its result cannot be kept: {error}")) from error
     if (size := size_of(data)) > LIMIT // 2:
-        raise ToolFailed(f"the tool's result has {size:,} bytes, more than a run can keep")
+        raise ToolFailed(_lost(f"its result of {size:,} bytes is more than a run can keep"))
     return data[0]["parts"]
+
+
+def _lost(why: str) -> str:
+    return f"the tool was called, but {why}"
+
+
+TOO_MUCH = _lost("its result, with those of the calls beside it, is more than a run can keep")
 
 
 def thawed(data: Any) -> ToolReturn:
@@ -143,7 +150,12 @@ class TurnScope(AbstractCapability[Any]):
         self.done[call.tool_call_id] = record
         outcome: Any = next(iter(record))
         self.called.append(Called(call_id=call.tool_call_id, tool=call.tool_name, outcome=outcome))
-        self.beat()
+        try:
+            self.beat()
+        except CheckpointTooLarge:
+            self.done[call.tool_call_id] = {"failed": TOO_MUCH}
+            self.beat()
+            raise ToolFailed(TOO_MUCH) from None
 
 
 async def _holds(condition: Predicate, args: dict[str, Any]) -> bool:

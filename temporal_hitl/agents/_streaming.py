@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from temporal_hitl.agents._output import ResolvedRequirement, RunOutput, RunRequirement
+from temporal_hitl.agents._output import RunOutput
+from temporal_hitl.agents._requirement import ResolvedRequirement, RunRequirement
 from temporal_hitl.stream_events import (
     AnyStreamEvent,
     StepContinuedEvent,

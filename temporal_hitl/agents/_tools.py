@@ -7,7 +7,7 @@ of them. Knows nothing of agents.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, TypedDict, Unpack, get_type_hints, overload
 
@@ -126,13 +126,8 @@ class Function:
         return Guard(asks=self._asks, form=self._form(), **self._limits)
 
     def _form(self) -> dict[str, Any]:
-        match self._asks:
-            case Asks.confirmation:
-                return self.parameters
-            case Asks.input:
-                return only(self.parameters, self.hidden)
-            case _:
-                return {}
+        # The whole of it: a person sees what the agent filled in, and may correct it.
+        return self.parameters if self._asks in (Asks.confirmation, Asks.input) else {}
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -179,15 +174,6 @@ def _limits(where: str, options: ToolOptions) -> dict[str, Any]:
         "on_timeout": parse_enum(OnTimeout, on_timeout, f"{where}: on_timeout"),
         "strict_deadline": options.get("strict_deadline", False),
     }
-
-
-def only(schema: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    """Return the schema of an object with `fields` alone; with all where there are none."""
-    if not fields:
-        return dict(schema)
-    properties = {name: schema["properties"][name] for name in fields}
-    required = [name for name in schema.get("required", ()) if name in fields]
-    return {**schema, "properties": properties, "required": required}
 
 
 def _shown(function: Callable[..., Any], name: str, hidden: Sequence[str]) -> Callable[..., Any]:

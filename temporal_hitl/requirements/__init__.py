@@ -15,11 +15,13 @@ from temporal_hitl.requirements._checks import (
     validate,
 )
 from temporal_hitl.requirements._questions import (
+    BESIDE,
     AnyRequirement,
     Confirmation,
     ErrorDecision,
     IterationReview,
     OutputReview,
+    PreviousOutput,
     Question,
     Requirement,
     Route,
@@ -55,6 +57,7 @@ from temporal_hitl.requirements._resolutions import (
 )
 
 __all__ = [
+    "BESIDE",
     "Answer",
     "AnyRequirement",
     "AnyResolution",
@@ -69,6 +72,7 @@ __all__ = [
     "Identity",
     "IterationReview",
     "OutputReview",
+    "PreviousOutput",
     "Question",
     "Refusal",
     "Reject",

@@ -30,6 +30,10 @@ def digest_of(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+BESIDE = {"previous"}
+"""What is told beside a question and is no part of it: not of its digest, nor of what is kept."""
+
+
 class Wire(BaseModel):
     """A shape that crosses the wire: frozen, and closed to keys that it does not know."""
 
@@ -62,6 +66,8 @@ class Requirement(Wire):
     """What a rejection does, where one is possible and the asker lets the library act on it."""
     round: int = 1
     """The how manieth time this place asks."""
+    roles: tuple[str, ...] = ()
+    """Who may answer, where not everybody may: whoever is signed as one of these."""
     digest: str = ""
     """SHA-256 of what is shown; a resolution that carries another one is refused."""
 
@@ -70,7 +76,7 @@ class Requirement(Wire):
 
     def shown(self) -> dict[str, Any]:
         """Return what the person decides about, as JSON data: no ids, times or policies."""
-        hidden = set(Requirement.model_fields) - {"name", "message"}
+        hidden = set(Requirement.model_fields) - {"name", "message"} | BESIDE
         return self.model_dump(mode="json", exclude=hidden)
 
     def sealed(self) -> AnyRequirement:
@@ -107,6 +113,16 @@ class Route(Requirement):
     actions = frozenset({"select", "reject"})
 
 
+class PreviousOutput(Wire):
+    """What was under review before this, and was rejected."""
+
+    output: JsonValue = None
+    feedback: str | None = None
+    """What the rejection asked for."""
+    left_out: int | None = None
+    """How many bytes `output` has, where it is too large to be told; it is null then."""
+
+
 class OutputReview(Requirement):
     """Keep, change or reject what was produced."""
 
@@ -119,6 +135,8 @@ class OutputReview(Requirement):
     """How often an output of this node was rejected and made again so far."""
     retries_limit: int | None = None
     """After how many a rejection that asks for another one cancels the run."""
+    previous: PreviousOutput | None = None
+    """The output of the round before, to compare with; told by pipelines that still run."""
     actions = frozenset({"confirm", "reject", "edit"})
 
 
@@ -132,6 +150,8 @@ class IterationReview(Requirement):
     """Which iteration it was, from 1."""
     max_iterations: int = Field(ge=1)
     """After how many the loop ends by itself."""
+    previous: PreviousOutput | None = None
+    """What the iteration before produced, to compare with; told by pipelines that still run."""
     actions = frozenset({"confirm", "reject", "edit"})
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from temporal_hitl import (
     Condition,
+    HumanReview,
     Loop,
     OnReject,
     OnTimeout,
@@ -168,6 +169,12 @@ def _nested_continued() -> Workflow:
     return _nested("nested_continued_as_new", count)
 
 
+def _signed() -> Workflow:
+    review = HumanReview(requires_confirmation=True, roles=["finance"], timeout=timedelta(days=1))
+    steps = [Step(name, load, human_review=review) for name in ("first", "second")]
+    return Workflow("signed_answer", [Parallel(*steps, name="pay"), Step("save", save)])
+
+
 MADE_BY: dict[str, Workflow | type] = {
     "continued_as_new": _continued(),
     "nested": _nested("nested"),
@@ -189,6 +196,7 @@ MADE_BY: dict[str, Workflow | type] = {
     "step_failed_and_the_run_too": _failing("step_failed_and_the_run_too", "fail"),
     "early_stop": Workflow("early_stop", [load, stops, save]),
     "state_conflict": _conflict(),
+    "signed_answer": _signed(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
     "support_desk": support_desk.workflow,

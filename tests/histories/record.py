@@ -40,8 +40,10 @@ from temporal_hitl import (
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
 from temporal_hitl.requirements import AnyResolution, Question
+from temporal_hitl.signing import SigningKeys
 from tests.histories.modes import ANSWERS, LATER
 from tests.histories.pipelines import INPUTS, MADE_BY, pipelines_of, workflows_of
+from tests.signatures import KEYS, confirmed, sign
 from tests.stage import SUGGESTED, server_options, until
 
 FOLDER = Path(__file__).parent
@@ -235,8 +237,19 @@ async def answer_the_desk(client: HitlClient, run: str) -> None:
         await client.resolve(run, answer)
 
 
+async def sign_both(client: HitlClient, run: str) -> None:
+    await opened(client, run, "pay.first", "pay.second")
+    clerk = confirmed(client, run, "pay.second", roles=["clerk"])
+    await client.handle(run).signal("resolve", clerk.to_wire())
+    first = Confirm(requirement_id="pay.first", comment="as agreed", decision_id="1")
+    await client.resolve(run, sign(client, run, first))
+    second = Reject(requirement_id="pay.second", feedback="twice", decision_id="2")
+    await client.handle(run).signal("resolve", sign(client, run, second).to_wire())
+
+
 ACTS: dict[str, Act] = {
     "support_desk": answer_the_desk,
+    "signed_answer": sign_both,
     "every_container_asks": answer_each_container,
     "reset_and_asked_again": confirm_reset_and_reject,
     "nested": sign_in_the_child,
@@ -263,7 +276,7 @@ async def record(client: HitlClient, name: str) -> str:
         client.client,
         task_queue=name,
         workflows=workflows_of(made_by),
-        plugins=[HitlPlugin(workflows=pipelines_of(made_by))],
+        plugins=[HitlPlugin(workflows=pipelines_of(made_by), signing_keys=SigningKeys.parse(KEYS))],
     ):
         handle = await client.client.start_workflow(
             made_by.__name__ if isinstance(made_by, type) else made_by.name,
