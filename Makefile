@@ -1,7 +1,7 @@
 # From a bare checkout: Python 3.11 or newer and make are all that is needed.
 #   make demo    run the main pipeline to its end, answering at the terminal
-#                (another one: make demo PIPELINE=article_refinement, or refund; of a file or
-#                order of yours: INPUT=...)
+#                (another one: make demo PIPELINE=article_refinement, refund or support_desk; of a file,
+#                an order or a question of yours: INPUT=...)
 #   make test    every test but the wide ones and those in a browser (`make test-all` has these
 #                too, with coverage; it installs Chromium by apt-get if need be, as both do curl)
 
@@ -71,7 +71,7 @@ $(VENV)/.created:
 
 $(VENV)/.local: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) (once) ...' >&2
-	@$(PIP) install -e '.[local,demo]' -c constraints.txt
+	@$(PIP) install -e '.[local,agents,demo]' -c constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt

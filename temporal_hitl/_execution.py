@@ -248,6 +248,22 @@ class Execution:
         assert self._walker is not None, "only a walk makes calls"
         return self._walker.given(activity_id)
 
+    def conversation(self, path: str, start: int) -> dict[str, Any]:
+        """Return what an agent at work has said and was told, from message `start` on: one message,
+        and what else fits. With several agents, or none, `paths` names them.
+        """
+        paths = self._progress.agents_above(path)
+        if len(paths) != 1:
+            return {"paths": paths}
+        agent = self._progress.agent_at(paths[0])
+        page = first(agent.messages[start:])
+        return {
+            "paths": paths,
+            "turn": agent.turn,
+            "total": len(agent.messages),
+            "messages": page,
+        }
+
     def parts(self, wanted: Sequence[Omitted]) -> list[Any]:
         """Return the first of the parts `wanted` of how the run stands: one, and what else fits."""
         output = self.output()

@@ -25,12 +25,14 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_hitl._wire import read
-from temporal_hitl.errors import NoWorker, RunNotFound
+from temporal_hitl.errors import NoConversation, NoWorker, RunNotFound
 from temporal_hitl.requirements import AnyRequirement, Refusal, ResolutionRecord
 from temporal_hitl.run import RunStatus, WorkflowRunOutput
 
 PATIENCE = timedelta(seconds=10)
 """How long a call waits for a worker to answer."""
+TRIES = 5
+"""How often a conversation is read again that went on meanwhile."""
 AT_ONCE = 8
 """Calls in flight for one caller; a run takes ten updates at a time (Temporal's limit)."""
 
@@ -198,6 +200,42 @@ class Reach:
                 values += await run.query("run_parts", rest, rpc_timeout=PATIENCE)
         return values
 
+    async def messages(self, run_id: str, path: str) -> tuple[str, list[Any]]:
+        """Return the path of the agent at or above `path`, and its messages; raises
+        `NoConversation`.
+        """
+        described = await self.describe(run_id)
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            for step in (await self._ended(described)).walk():
+                inner = f"{path or step.path}."
+                if step.messages and step.path and inner.startswith(f"{step.path}."):
+                    return step.path, step.messages
+        try:
+            return await self._spoken(run_id, path)
+        except WorkflowQueryFailedError as error:
+            raise NoConversation(f"run {run_id!r} tells of no agents") from error
+
+    async def _spoken(self, run_id: str, path: str) -> tuple[str, list[Any]]:
+        at, messages = path, list[Any]()
+        for _ in range(TRIES):
+            at, messages, turns = await self._pages(run_id, path)
+            if len(turns) == 1:
+                break
+            # A turn has ended meanwhile, which may have changed what was told.
+        return at, messages
+
+    async def _pages(self, run_id: str, path: str) -> tuple[str, list[Any], set[int]]:
+        messages, turns = list[Any](), set[int]()
+        while True:
+            page = await self.query(run_id, "conversation", path, len(messages))
+            paths: list[str] = page["paths"]
+            if len(paths) != 1:
+                raise NoConversation(_nobody_at(run_id, path, paths))
+            messages += page["messages"]
+            turns.add(page["turn"])
+            if len(messages) >= page["total"] or not page["messages"]:
+                return paths[0], messages, turns
+
     async def state(self, run_id: str) -> WorkflowRunOutput:
         """Return the run as it stands now, or as it ended; what is large may be left out."""
         described = await self.describe(run_id)
@@ -290,6 +328,16 @@ def _outline(
         status=status,
         started_at=described.start_time,
         **known,
+    )
+
+
+def _nobody_at(run_id: str, path: str, paths: list[str]) -> str:
+    if paths:
+        return f"several agents are at work in run {run_id!r}; say which: {', '.join(paths)}"
+    where = f"at {path!r} in" if path else "in"
+    return (
+        f"no agent is at work {where} run {run_id!r}; what an agent has said as a step is kept"
+        " until the step ends"
     )
 
 

@@ -28,6 +28,7 @@ LAYERS = (
     "events",
     "_flow",
     "turns",
+    "conversation",
     "drafts",
     "run",
     "stream_events",

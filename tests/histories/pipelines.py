@@ -26,6 +26,7 @@ from temporal_hitl import (
 from tests.histories.agents import AGENTS
 from tests.histories.by_hand import AllQuestions, NotVerified, OneQuestion
 from tests.histories.modes import MODES
+from workflows.support_desk import support_desk
 
 A_MOMENT = timedelta(seconds=1)
 """A deadline that a recording waits for."""
@@ -200,9 +201,14 @@ MADE_BY: dict[str, Workflow | type] = {
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
     "by_hand_not_verified": NotVerified,
+    "support_desk": support_desk.workflow,
     **MODES,
     **AGENTS,
 }
+INPUTS = {
+    "support_desk": "Please refund order 1007, add 10 EUR of goodwill, and delete my account.",
+}
+"""What a run is given, where that is not `rows`."""
 
 
 def pipelines_of(made_by: Workflow | type) -> list[Workflow]:

@@ -11,7 +11,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,13 +27,22 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from temporal_hitl import Answer, Confirm, Edit, HitlClient, HitlPlugin, Reject, Select
+from temporal_hitl import (
+    Answer,
+    Confirm,
+    Edit,
+    EditArguments,
+    HitlClient,
+    HitlPlugin,
+    Reject,
+    Select,
+)
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
-from temporal_hitl.requirements import AnyResolution
+from temporal_hitl.requirements import AnyResolution, Question
 from temporal_hitl.signing import SigningKeys
 from tests.histories import agents, modes
-from tests.histories.pipelines import MADE_BY, pipelines_of, workflows_of
+from tests.histories.pipelines import INPUTS, MADE_BY, pipelines_of, workflows_of
 from tests.signatures import KEYS, confirmed, sign
 from tests.stage import SUGGESTED, server_options, until
 
@@ -212,6 +223,24 @@ async def confirm_reset_and_reject(client: HitlClient, run: str) -> None:
     await client.handle(run).signal("reject", args=["process", "on second thought"])
 
 
+async def answer_the_desk(client: HitlClient, run: str) -> None:
+    asked, called = "support_desk.1.ask_user", "support_desk.2"
+    await opened(client, run, asked)
+    (question,) = (await client.requirements(run)).open
+    assert isinstance(question, Question)
+    values = dict.fromkeys(question.form["properties"], "card")  # type: ignore[arg-type]
+    await client.resolve(run, Answer(requirement_id=asked, values=values, decision_id="1"))
+    keys = [f"{called}.{each}" for each in ("refund_order", "grant_goodwill", "delete_account")]
+    await opened(client, run, *keys)
+    edited = {"number": "1007", "cents": 40000, "paid_to": "card", "reason": "damaged"}
+    for answer in (
+        EditArguments(requirement_id=keys[0], arguments=edited, decision_id="2"),
+        Answer(requirement_id=keys[1], values={"cost_centre": "4711"}, decision_id="3"),
+        Reject(requirement_id=keys[2], feedback="not yet", decision_id="4"),
+    ):
+        await client.resolve(run, answer)
+
+
 async def sign_both(client: HitlClient, run: str) -> None:
     await opened(client, run, "pay.first", "pay.second")
     clerk = confirmed(client, run, "pay.second", roles=["clerk"])
@@ -231,6 +260,7 @@ async def sign_in_vain(client: HitlClient, run: str) -> None:
 
 
 ACTS: dict[str, Act] = {
+    "support_desk": answer_the_desk,
     "signed_answer": sign_both,
     "by_hand_not_verified": sign_in_vain,
     "every_container_asks": answer_each_container,
@@ -264,7 +294,7 @@ async def record(client: HitlClient, name: str) -> str:
     ):
         handle = await client.client.start_workflow(
             made_by.__name__ if isinstance(made_by, type) else made_by.name,
-            "rows",
+            INPUTS.get(name, "rows"),
             id=name,
             task_queue=name,
         )
@@ -327,7 +357,9 @@ def main() -> None:
         print(f"kept, as --force was not given: {', '.join(there)}", file=sys.stderr)
     logging.getLogger("temporalio.activity").setLevel(logging.CRITICAL)  # steps fail on purpose
     if missing := [name for name in names if name not in there]:
-        asyncio.run(record_all(missing))
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["SUPPORT_DESK_DB"] = f"{folder}/shop.db"
+            asyncio.run(record_all(missing))
 
 
 if __name__ == "__main__":
