@@ -93,14 +93,9 @@ async def test_opened_and_closed(
         await replays(client.handle(run), definition)
     opened, closed = (each.verified() for each in managers.calls)
     same = {
-        "run_id": run,
-        "pipeline": "told",
-        "requirement_id": "process",
-        "kind": "confirmation",
-        "path": "process",
-        "name": "process",
+        **{"run_id": run, "pipeline": "told", "requirement_id": "process", "path": "process"},
+        **{"kind": "confirmation", "name": "process", "on_timeout": "cancel"},
         "message": "Process {rows}?",
-        "on_timeout": "cancel",
         "link": f"https://hitl.example.com/inbox/runs/{run}/requirements/process",
         "command": f"temporal-hitl show {run} process",
     }
