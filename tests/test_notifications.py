@@ -27,7 +27,7 @@ from temporal_hitl import (
 )
 from temporal_hitl.http import Inbox
 from tests.sink import SECRETS, Sink, sink
-from tests.stage import ended, paused, replay_all, replays, serving, until
+from tests.stage import details, ended, paused, replay_all, replays, serving, until
 from tests.telling import dumped, notifications, subscribe
 from tests.told_by_hand import Refund
 from tests.web import free_port, web
@@ -75,6 +75,22 @@ async def started(client: HitlClient, definition: Workflow, input: Any = None) -
     return run
 
 
+def place(run: str) -> dict[str, str]:
+    """Return what every notice of `told`'s question says of it, at our address."""
+    return {
+        "run_id": run,
+        "pipeline": "told",
+        "requirement_id": "process",
+        "kind": "confirmation",
+        "path": "process",
+        "name": "process",
+        "message": "Process {rows}?",
+        "on_timeout": "cancel",
+        "link": f"https://hitl.example.com/inbox/runs/{run}/requirements/process",
+        "command": f"temporal-hitl show {run} process",
+    }
+
+
 async def test_opened_and_closed(
     env: WorkflowEnvironment, managers: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,18 +108,7 @@ async def test_opened_and_closed(
         await until(lambda: len(managers.calls) == 2)
         await replays(client.handle(run), definition)
     opened, closed = (each.verified() for each in managers.calls)
-    same = {
-        "run_id": run,
-        "pipeline": "told",
-        "requirement_id": "process",
-        "kind": "confirmation",
-        "path": "process",
-        "name": "process",
-        "message": "Process {rows}?",
-        "on_timeout": "cancel",
-        "link": f"https://hitl.example.com/inbox/runs/{run}/requirements/process",
-        "command": f"temporal-hitl show {run} process",
-    }
+    same = place(run)
     outcome = closed["data"]["outcome"]
 
     assert ("managers",) == asked.notify
@@ -296,6 +301,7 @@ async def test_no_secret_anywhere(
             run = await started(client, definition)
             (opening,) = await notifications(client, run)
             await until(lambda: attempts(opening, 2))
+            await until(lambda: len(managers.calls) == 2)
             await client.resolve(run, Confirm(requirement_id="process"))
             await ended(client, run)
             outcome = await opening.result()
@@ -357,6 +363,28 @@ async def test_given_up(
     why = "not told: subscriber 'down': no answer: ConnectionError"
     assert {OPENED: {"down": why, "managers": "told"}} == result
     assert OPENED == managers.calls[0].event
+
+
+async def test_too_many(
+    env: WorkflowEnvironment, managers: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notices that would be more than a run may have under way are left out; its details say so,
+    and it goes on.
+    """
+    monkeypatch.setattr("temporal_hitl._notices.MOST", 1)
+    managers.delay = 5.0
+    definition = Workflow("many", [Parallel("all", asks("a"), asks("b"))], notify=["managers"])
+    async with serving(env, definition) as client:
+        run = await started(client, definition)
+        shown = await details(client.handle(run))
+        await until(lambda: managers.calls)
+        await client.cancel(run)
+        output = await ended(client, run)
+
+    left_out = "requirement.opened is not told; too many notices are under way"
+    assert f"all.b: {left_out}" in shown and f"all.a: {left_out}" not in shown
+    assert RunStatus.cancelled is output.status
+    assert [(OPENED, "all.a")] == managers.told()
 
 
 async def test_one_of_two_urls(
