@@ -209,7 +209,7 @@ async def attempts(handle: WorkflowHandle[Any, Any], least: int) -> bool:
     return any(each.attempt > least for each in pending)
 
 
-@pytest.mark.parametrize("how", ["cancelled", "failed", "rejected", "withdrawn with a branch"])
+@pytest.mark.parametrize("how", ["cancelled", "failed", "rejected"])
 async def test_however_it_ends(env: WorkflowEnvironment, managers: Sink, how: str) -> None:
     """What is open when a run ends, in whatever way, is told as closed."""
     after = Step("breaks", breaks, requires_confirmation=True, on_error="fail", max_retries=0)

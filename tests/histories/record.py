@@ -41,6 +41,9 @@ SHORT = ("continued_as_new", "nested_continued_as_new", *LATER)
 CHILDREN = {"nested_child": "all.sub"}
 """Recorded of a child of the run, by the path of its step."""
 
+NOTIFICATIONS = ("notification",)
+"""Recorded of what tells the first thing that there is to tell of the run."""
+
 Act = Callable[[HitlClient, str], Awaitable[None]]
 
 
@@ -206,7 +209,17 @@ async def confirm_reset_and_reject(client: HitlClient, run: str) -> None:
     await client.handle(run).signal("reject", args=["process", "on second thought"])
 
 
+async def confirm_both_and_cancel(client: HitlClient, run: str) -> None:
+    await opened(client, run, "all.sign", "all.seal")
+    for key in ("all.seal", "all.sign"):
+        await client.resolve(run, Confirm(requirement_id=key))
+    await opened(client, run, "send")
+    await client.cancel(run)
+
+
 ACTS: dict[str, Act] = {
+    "notified": confirm_both_and_cancel,
+    "notification": confirm_both_and_cancel,
     "every_container_asks": answer_each_container,
     "reset_and_asked_again": confirm_reset_and_reject,
     "nested": sign_in_the_child,
@@ -247,6 +260,10 @@ async def record(client: HitlClient, name: str) -> str:
             await client.handle(name).result()
         handle = client.handle(name)
         told = client.handle(f"{name}.{CHILDREN[name]}") if name in CHILDREN else handle
+        if name in NOTIFICATIONS:
+            events = (await handle.fetch_history()).events
+            starts = [e.start_child_workflow_execution_initiated_event_attributes for e in events]
+            told = client.handle(next(each.workflow_id for each in starts if each.workflow_id))
         history = json.loads((await told.fetch_history()).to_json())
     return json.dumps(_without_stacks(history), indent=1, sort_keys=True) + "\n"
 
