@@ -22,6 +22,7 @@ from temporal_hitl._given import Given
 from temporal_hitl._interpreter import Interpreter
 from temporal_hitl._journal import Journal
 from temporal_hitl._ledger import RECORDS_KEPT
+from temporal_hitl._previous import with_previous
 from temporal_hitl._progress import Carried, Progress
 from temporal_hitl._reviews import RunCancelled
 from temporal_hitl._scope import State
@@ -63,6 +64,7 @@ class Execution:
         if before is not None:
             self._started_at = before.started_at
             gate.load(before.gate)
+        gate.tell_beside(lambda asked: with_previous(asked, self._progress))
         self._results: list[StepOutput] = []
         self._next_try = 0
         message = Message()
@@ -104,6 +106,7 @@ class Execution:
     async def _close(self) -> None:
         # A new execution may end before its walk has come to what an earlier one left open.
         self._gate.withdraw_all()
+        await self._gate.settled()
         await self._children.stop_all()
         await undisturbed(self._gate.notices.started())
 
@@ -227,7 +230,7 @@ class Execution:
             step_names=[] if self._found is None else [e.name for e in self._found.plan.children],
             step_results=self._results,
             inner_results=self._progress.inner(),
-            requirements=self._gate.open,
+            requirements=self._gate.told,
             resolutions=self._gate.records,
             refused=self._gate.refused,
             running=self._running,

@@ -46,6 +46,8 @@ _END = {
     WorkflowExecutionStatus.CANCELED: RunStatus.cancelled,
 }
 
+_LEAVES_RESULT = {WorkflowExecutionStatus.COMPLETED, WorkflowExecutionStatus.FAILED}
+
 _turns = WeakValueDictionary[str, asyncio.Lock]()
 """One for each run that this process asks. The server holds one query of a run back while one of
 its workflow tasks is on its way, and refuses more, which the SDK repeats after a while; and a
@@ -113,9 +115,30 @@ class Reach:
             lock.release()
 
     async def requirements(self, run_id: str, *, resolved: bool) -> RunRequirements:
-        """Return what the run asks; works for every workflow with a gate."""
+        """Return what the run asks; works for every workflow with a gate.
+
+        A pipeline that has ended says it in its result, which needs no worker.
+        """
+        described = await self.describe(run_id)
+        if described.status in _LEAVES_RESULT and (output := await self._told_at_end(described)):
+            records = output.resolutions if resolved else []
+            return RunRequirements(open=[], resolved=records, refused=output.refused)
+        return await self._asked(run_id, resolved=resolved)
+
+    async def _asked(self, run_id: str, *, resolved: bool) -> RunRequirements:
         told = await self.query(run_id, "requirements", resolved)
         return read(RunRequirements, told)
+
+    async def _told_at_end(
+        self, described: WorkflowExecutionDescription
+    ) -> WorkflowRunOutput | None:
+        """Return a run's own result; None where it has none of ours, or not with its decisions."""
+        output = _as_output((await self._outcome(described))[0])
+        if output is None:
+            return None
+        whole = await self.whole(output)
+        lost = {each.part for each in whole.omitted} & {"resolutions", "refused"}
+        return None if lost else whole
 
     async def nobody_answers(self, run_id: str) -> NoWorker:
         """Return the error that says whom the run waits for, when no worker answers."""
@@ -211,25 +234,26 @@ class Reach:
             return read(WorkflowRunOutput, await self.query(described.id, "run_output"))
         except WorkflowQueryFailedError:
             # Written by hand: it has a gate at most.
-            asked = await self.requirements(described.id, resolved=True)
+            asked = await self._asked(described.id, resolved=True)
             status = RunStatus.paused if asked.open else RunStatus.running
             seen = {"requirements": asked.open, "resolutions": asked.resolved}
             return _outline(described, status, **seen, refused=asked.refused)
 
-    async def _ended(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
-        error: str | None = None
+    async def _outcome(self, described: WorkflowExecutionDescription) -> tuple[Any, str | None]:
+        """Return what a run that has ended left, and why it failed, where it did."""
         try:
-            told: Any = await self._client.get_workflow_handle(described.id).result()
+            return await self._client.get_workflow_handle(described.id).result(), None
         except WorkflowFailureError as failure:
             cause = failure.cause
             while isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause:
                 cause = cause.cause  # It alone says why.
-            told = (
-                cause.details[0] if isinstance(cause, ApplicationError) and cause.details else None
-            )
-            error = str(cause or failure)
-        if isinstance(told, dict) and {"run_id", "workflow_name", "step_results"} <= set(told):  # pyright: ignore[reportUnknownArgumentType]
-            return read(WorkflowRunOutput, told)
+            details = cause.details if isinstance(cause, ApplicationError) else ()
+            return details[0] if details else None, str(cause or failure)
+
+    async def _ended(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
+        told, error = await self._outcome(described)
+        if (output := _as_output(told)) is not None:
+            return output
         status = _END.get(described.status or WorkflowExecutionStatus.FAILED, RunStatus.error)
         if error is None:
             return _outline(described, status, content=told)
@@ -246,6 +270,13 @@ class Reach:
             return _outline(described, status, error=error)
         last = read(WorkflowRunOutput, told)
         return last.model_copy(update={"status": status, "error": error, "requirements": []})
+
+
+def _as_output(told: Any) -> WorkflowRunOutput | None:
+    """Return a run's result as ours; None where it is not."""
+    ours = {"run_id", "workflow_name", "step_results"}
+    is_ours = isinstance(told, dict) and ours <= set(cast(dict[str, Any], told))
+    return read(WorkflowRunOutput, told) if is_ours else None
 
 
 def _outline(

@@ -33,7 +33,7 @@ from temporal_hitl.requirements import (
 )
 from temporal_hitl.review import OnReject, OnTimeout
 from temporal_hitl.run import StepOutput
-from temporal_hitl.workflow import Gate, Question
+from temporal_hitl.workflow import Gate, Policy
 
 
 class RunCancelled(Exception):
@@ -284,10 +284,11 @@ def _once(review: ReviewPlan) -> OnReject:
     return OnReject.skip if review.on_reject is OnReject.retry else review.on_reject
 
 
-def _options(review: ReviewPlan) -> Question:
-    options: Question = {
+def _options(review: ReviewPlan) -> Policy:
+    options: Policy = {
         "on_timeout": review.on_timeout,
         "strict_deadline": review.strict_deadline,
+        "roles": review.roles,
     }
     if review.timeout is not None:
         options["timeout"] = review.timeout

@@ -7,6 +7,8 @@ HitlError
 ValueError) │   ├── MalformedResolution    it is not a resolution, or not one for this kind of
 requirement │   ├── UnknownRequirement     no requirement of that id was ever open in the run
 │   ├── TooLate                the deadline has passed, and its author wrote that it is strict
+│   ├── NotPermitted           only certain roles may answer, and whoever answers shows none of them
+│   ├── BadSignature           the signature does not hold, or nobody could check it
 │   ├── AlreadyResolved        somebody, or the deadline, was first; `.record` says who and when
 │   └── DecisionConflict       the decision id was used before, with another body
 ├── BadCursor              the caller: a list was asked to go on from nowhere (also a ValueError)
@@ -31,11 +33,13 @@ from typing import Any
 __all__ = [
     "AlreadyResolved",
     "BadCursor",
+    "BadSignature",
     "DecisionConflict",
     "DefinitionError",
     "HitlError",
     "MalformedResolution",
     "NoWorker",
+    "NotPermitted",
     "OperatorError",
     "ResolutionError",
     "RunError",
@@ -88,6 +92,14 @@ class TooLate(ResolutionError):
     """The deadline has passed, and the author wrote `strict_deadline=True`."""
 
 
+class NotPermitted(ResolutionError):
+    """Only certain roles may answer, and whoever answers is not signed as one of them."""
+
+
+class BadSignature(ResolutionError):
+    """The signature does not hold, or was made for something else, or could not be checked."""
+
+
 class DecisionConflict(ResolutionError):
     """The decision id was used before for another decision."""
 
@@ -136,6 +148,8 @@ _REFUSALS: dict[str, type[ResolutionError]] = {
         AlreadyResolved,
         DecisionConflict,
         TooLate,
+        NotPermitted,
+        BadSignature,
         ResolutionError,
     )
 }

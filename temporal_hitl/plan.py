@@ -94,6 +94,7 @@ class ReviewPlan(_Frozen):
     timeout: float | None = None
     on_timeout: OnTimeout = OnTimeout.cancel
     strict_deadline: bool = False
+    roles: tuple[str, ...] = ()
     notify: tuple[str, ...] | None = None
     """Who is told; None leaves it to the plan."""
     notify_before: float | None = None

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from temporal_hitl._arguments import as_seconds, parse_enum, whole
+from temporal_hitl._arguments import as_seconds, parse_enum, role_names, whole
 from temporal_hitl._forms import FieldType, Form, FormLike, UserInputField, form_of
 from temporal_hitl._subscribers import subscribers
 from temporal_hitl.errors import DefinitionError
@@ -120,6 +120,9 @@ class HumanReview(BaseModel):
     It matters where no worker was there to let the deadline act: otherwise such an answer counts,
     and is marked `late`.
     """
+    roles: tuple[str, ...] = ()
+    """Who may answer, where not everybody may: any one of these roles suffices. Then only an answer
+    that our HTTP service, inbox or command line has signed counts."""
     notify: tuple[str, ...] | None = None
     """Who is told when a question opens, is about to be late, and is closed: names of subscribers,
     which the worker's environment knows (`HITL_NOTIFY_MANAGERS`). None leaves it to the pipeline,
@@ -139,6 +142,8 @@ class HumanReview(BaseModel):
                 fields[name] = parse_enum(kind, fields[name], _field_of(name))
         for name in ("timeout", "notify_before"):
             fields[name] = as_seconds(fields.get(name), _field_of(name))
+        if "roles" in fields:
+            fields["roles"] = role_names(fields["roles"], _field_of("roles"))
         if fields.get("notify") is not None:
             fields["notify"] = subscribers(fields["notify"], _field_of("notify"))
         for name in ("max_retries", "max_error_retries"):

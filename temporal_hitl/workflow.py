@@ -37,7 +37,7 @@ from typing import Any, NoReturn, TypedDict, TypeVar, Unpack
 from pydantic import BaseModel, TypeAdapter
 from temporalio import workflow
 
-from temporal_hitl._arguments import Seconds, as_seconds, parse_enum
+from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, role_names
 from temporal_hitl._board import BLOCKED_KEY, MEMO_KEY, Board
 from temporal_hitl._doors import Doors, as_failure
 from temporal_hitl._forms import Form, FormLike
@@ -58,7 +58,7 @@ from temporal_hitl.requirements import (
 )
 from temporal_hitl.review import OnReject, OnTimeout, check_before
 
-__all__ = ["BLOCKED_KEY", "MEMO_KEY", "Deadline", "Gate", "Question"]
+__all__ = ["BLOCKED_KEY", "MEMO_KEY", "Deadline", "Gate", "Policy"]
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 R = TypeVar("R")
@@ -75,9 +75,12 @@ class Deadline(TypedDict, total=False):
     """Whether an affirmative answer that is read after the deadline is refused."""
 
 
-class Question(Deadline, total=False):
-    """What every question may have."""
+class Policy(Deadline, total=False):
+    """Until when a question is open, who may answer it, and who is told of it."""
 
+    roles: Sequence[str]
+    """Who may, where not everybody may; only answers that are signed count then. Needs the worker
+    to have `HitlPlugin`."""
     notify: Sequence[str]
     """Who is told when it opens, is about to be late, and is closed: names of subscribers, which
     the worker's environment knows. Those of the gate unless given."""
@@ -85,7 +88,7 @@ class Question(Deadline, total=False):
     """How long before the deadline it is about to be late."""
 
 
-class Asking(Question, total=False):
+class Asking(Policy, total=False):
     """What else a question may have."""
 
     path: str
@@ -124,12 +127,13 @@ class Gate:
         """What those are told."""
         self._ledger.has_closed = self.notices.closed
         self._closed: dict[str, asyncio.Future[None]] = {}
-        Doors(self._ledger, self._changed, self.board.show_details).open()
+        self._doors = Doors(self._ledger, self._changed, self.board.show_details)
+        self._doors.open()
 
     # What authors call
 
     async def confirm(
-        self, message: str, *, name: str = "confirmation", **options: Unpack[Question]
+        self, message: str, *, name: str = "confirmation", **options: Unpack[Policy]
     ) -> ResolutionRecord:
         """Ask whether to go ahead, and return the record: `.approved`, `.timed_out`, ...
 
@@ -144,7 +148,7 @@ class Gate:
         form: FormLike,
         *,
         name: str = "user_input",
-        **options: Unpack[Question],
+        **options: Unpack[Policy],
     ) -> ResolutionRecord:
         """Ask for the values of a form: a model, a list of fields, or a JSON schema; `.values` fit
         it.
@@ -168,7 +172,7 @@ class Gate:
         *,
         allow_multiple: bool = False,
         name: str = "route",
-        **options: Unpack[Question],
+        **options: Unpack[Policy],
     ) -> ResolutionRecord:
         """Ask which of `choices` to take, one or with `allow_multiple` several; see `.choices`."""
         if not choices or len(set(choices)) < len(choices):
@@ -186,7 +190,7 @@ class Gate:
         output: Any,
         *,
         name: str = "output_review",
-        **options: Unpack[Question],
+        **options: Unpack[Policy],
     ) -> ResolutionRecord:
         """Ask whether to keep `output`; edited, `.action` is `edit` and `.output` the new one.
 
@@ -203,13 +207,24 @@ class Gate:
         return list(self._ledger.open.values())
 
     @property
+    def told(self) -> list[AnyRequirement]:
+        """What is open, with what `tell_beside` adds."""
+        return self._ledger.told
+
+    def tell_beside(self, beside: Callable[[AnyRequirement], AnyRequirement]) -> None:
+        """Have who asks for what is open be told what `beside` makes of each."""
+        self._ledger.beside = beside
+
+    @property
     def records(self) -> list[ResolutionRecord]:
         """What was decided, in order."""
         return list(self._ledger.records.values())
 
     @property
     def refused(self) -> list[Refusal]:
-        """The latest answers that were refused, with nobody to tell: by signal, or by a reset."""
+        """The latest answers that were refused, with nobody to tell: by signal, or by a reset; and
+        those whose signature does not hold.
+        """
         return list(self._ledger.refusals)
 
     @property
@@ -270,6 +285,7 @@ class Gate:
             strict_deadline=rest.get("strict_deadline", False),
             on_reject=rest.get("on_reject"),
             round=turn,
+            roles=_author(lambda: role_names(rest.get("roles"), f"{name}: roles")),
             notify=told,
             **rest.get("shown", {}),
         ).sealed()
@@ -289,14 +305,23 @@ class Gate:
         self._changed()
         try:
             await closed
+            # Another answer to it may still be verified, and would be lost if the run ended now.
+            await self.settled()
         except asyncio.CancelledError:
             if key in self._ledger.open:
                 self._ledger.withdraw(key, "the run no longer needs it", workflow.now())
                 self._changed()
             self._let_go(key, timer)
+            await self.settled()
             raise
         self._let_go(key, timer)
         return self._ledger.records[key]
+
+    async def settled(self) -> None:
+        """Wait for the answers whose signatures are being verified; there is nothing to wait for
+        where none are.
+        """
+        await self._doors.settled()
 
     def withdraw_all(self) -> None:
         """Ask nothing more: the run ends."""
@@ -319,7 +344,9 @@ class Gate:
             return
         left = max(requirement.deadline - workflow.now(), timedelta())
         await workflow.sleep(left, summary=requirement.id)
-        # An answer that came in one task with the timer was handled first, and has closed it.
+        # An answer that came in one task with the timer was handled first, and has closed it; or
+        # will, where its signature is still being verified.
+        await self.settled()
         if requirement.id in self._ledger.open:
             self._ledger.time_out(requirement.id, workflow.now())
             self._changed()

@@ -75,22 +75,6 @@ async def started(client: HitlClient, definition: Workflow, input: Any = None) -
     return run
 
 
-def place(run: str) -> dict[str, str]:
-    """Return what every notice of `told`'s question says of it, at our address."""
-    return {
-        "run_id": run,
-        "pipeline": "told",
-        "requirement_id": "process",
-        "kind": "confirmation",
-        "path": "process",
-        "name": "process",
-        "message": "Process {rows}?",
-        "on_timeout": "cancel",
-        "link": f"https://hitl.example.com/inbox/runs/{run}/requirements/process",
-        "command": f"temporal-hitl show {run} process",
-    }
-
-
 async def test_opened_and_closed(
     env: WorkflowEnvironment, managers: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +92,13 @@ async def test_opened_and_closed(
         await until(lambda: len(managers.calls) == 2)
         await replays(client.handle(run), definition)
     opened, closed = (each.verified() for each in managers.calls)
-    same = place(run)
+    same = {
+        **{"run_id": run, "pipeline": "told", "requirement_id": "process", "path": "process"},
+        **{"kind": "confirmation", "name": "process", "on_timeout": "cancel"},
+        "message": "Process {rows}?",
+        "link": f"https://hitl.example.com/inbox/runs/{run}/requirements/process",
+        "command": f"temporal-hitl show {run} process",
+    }
     outcome = closed["data"]["outcome"]
 
     assert ("managers",) == asked.notify

@@ -23,6 +23,7 @@ from temporal_hitl.cli._ids import (
 )
 from temporal_hitl.cli._prompts import choose, fill_in, in_an_editor
 from temporal_hitl.cli._showing import fields
+from temporal_hitl.cli._signing import signed
 from temporal_hitl.cli._values import assigned, from_outside, json_object, json_or_text
 from temporal_hitl.client import HitlClient
 from temporal_hitl.drafts import Drafts, StepRequirement
@@ -46,7 +47,11 @@ class Said:
 
     by: Annotated[
         str | None,
-        _option("--by", "Who decides: a claim. Your login name unless said.", "TEMPORAL_HITL_USER"),
+        _option(
+            "--by",
+            "Who decides: a claim, unless HITL_SIGNING_KEYS is set. Your login name unless said.",
+            "TEMPORAL_HITL_USER",
+        ),
     ] = None
     comment: Annotated[str | None, _option("--comment", "Why.")] = None
     decision_id: Annotated[
@@ -137,7 +142,7 @@ class Place:
         """Send the answer, and show its record."""
         answer = {**body, "requirement_id": self.requirement_id, **said.body()}
         try:
-            record = await self.hitl.resolve(self.run_id, answer)
+            record = await self.hitl.resolve(self.run_id, signed(answer, self.hitl, self.run_id))
         except RunNotFound:
             raise await self._no_run() from None
         except UnknownRequirement:

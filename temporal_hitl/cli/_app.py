@@ -6,10 +6,12 @@ import typer
 
 from temporal_hitl.cli._answers import answer, confirm, edit, reject, retry, select, skip
 from temporal_hitl.cli._command import command, shared
+from temporal_hitl.cli._dev import dev
 from temporal_hitl.cli._doctor import doctor
 from temporal_hitl.cli._runs import cancel, list_, run, runs, show
-from temporal_hitl.cli._serving import dev, worker
+from temporal_hitl.cli._serving import worker
 from temporal_hitl.cli._watch import watch
+from temporal_hitl.cli._web import api, token
 
 HELP = """Start runs, see what waits for a person, answer it, and serve pipelines.
 
@@ -21,6 +23,7 @@ app = typer.Typer(name="temporal-hitl", no_args_is_help=True, pretty_exceptions_
 shared(app, HELP)
 for each in (list_, show, confirm, reject, answer, select, edit, retry, skip):
     command(app, each)
-for each in (run, runs, watch, cancel, doctor, worker):
+for each in (run, runs, watch, cancel, doctor, worker, api):
     command(app, each)
-command(app, dev, connects=False)
+for each in (token, dev):
+    command(app, each, connects=False)

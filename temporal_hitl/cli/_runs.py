@@ -208,10 +208,17 @@ async def list_(
         for each in rows
         if kind in (None, each.kind) and not (overdue and (each.deadline or _FAR) > now)
     ]
-    rows.sort(
-        key=lambda each: (each.deadline or _FAR) if sort is Sort.deadline else each.created_at
-    )
+    # Visibility sorts by neither, so all of them are read.
+    rows.sort(key=_by_deadline if sort is Sort.deadline else _by_age)
     _tell_open(at, rows[:limit], limit)
+
+
+def _by_deadline(row: OpenRequirement) -> tuple[datetime, datetime]:
+    return row.deadline or _FAR, row.created_at
+
+
+def _by_age(row: OpenRequirement) -> datetime:
+    return row.created_at
 
 
 async def _open_rows(hitl: HitlClient, query: str | None) -> list[OpenRequirement]:

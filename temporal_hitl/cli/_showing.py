@@ -63,10 +63,16 @@ def run_lines(output: WorkflowRunOutput, typed: Typed) -> Iterator[str]:
 
 def _open(asked: AnyRequirement, run_id: str, typed: Typed) -> Iterator[str]:
     yield f"  waits     {asked.id} ({asked.kind}): {asked.message}"
+    if asked.roles:
+        yield f"            {_only(asked)}"
     if asked.deadline is not None:
         yield f"            {_deadline(asked)}"
     for words in commands(asked, run_id):
         yield f"            {typed(words)}"
+
+
+def _only(asked: AnyRequirement) -> str:
+    return f"only: {', '.join(asked.roles)} (signed)"
 
 
 def _deadline(asked: AnyRequirement) -> str:
@@ -88,6 +94,8 @@ def requirement_lines(asked: AnyRequirement, run_id: str, typed: Typed) -> Itera
     yield f"{asked.id}  {asked.kind}  of run {run_id}"
     yield f"  {asked.message}"
     yield f"  asked {when(asked.created_at)}"
+    if asked.roles:
+        yield f"  {_only(asked)}"
     if asked.deadline is not None:
         yield f"  {_deadline(asked)}"
     if asked.notify:

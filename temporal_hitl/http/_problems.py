@@ -26,9 +26,11 @@ from temporal_hitl._wire import read
 from temporal_hitl.errors import (
     AlreadyResolved,
     BadCursor,
+    BadSignature,
     DecisionConflict,
     DefinitionError,
     HitlError,
+    NotPermitted,
     OperatorError,
     ResolutionError,
     RunNotFound,
@@ -198,6 +200,11 @@ def _of_resolution(error: ResolutionError) -> Problem:
             return _problem(410, detail, name)
         case UnknownRequirement():
             return _problem(404, detail, name)
+        case NotPermitted():
+            return _problem(403, detail, name)
+        case BadSignature():
+            # Made here: an operator has to see to the keys.
+            return _problem(503, detail, name)
         case _:
             return _problem(422, detail, name, errors=fields(error.problems))
 

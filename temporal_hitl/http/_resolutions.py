@@ -42,8 +42,8 @@ router = APIRouter(route_class=ProblemRoute, tags=["requirements"])
 
 MANY = 500
 """How many answers one request may hold."""
-_BESIDE = {"requirement_id", "decision_id"}
-"""What a resolution has, and its body has not: the path and the Idempotency-Key say these."""
+_BESIDE = {"requirement_id", "decision_id", "signature"}
+"""What a resolution has, and its body has not: the path, the Idempotency-Key, and who calls."""
 
 
 def _body_of(resolution: type[Any]) -> type[Any]:
@@ -126,7 +126,7 @@ async def decide(
     here: Service, caller: Caller, run_id: str, requirement_id: str, said: dict[str, Any], key: str
 ) -> ResolutionRecord:
     """Answer one requirement with a body that `caller` sent under `key`."""
-    whole = _resolution(caller, requirement_id, said, key_of(caller, key))
+    whole = _resolution(here, caller, run_id, requirement_id, said, key_of(caller, key))
     try:
         record = await here.client.resolve(run_id, whole)
     except Exception as error:
@@ -155,7 +155,7 @@ async def decide_many(
 ) -> list[Resolved]:
     """Answer many: each the run, the requirement, and a body that `caller` sent under `key`."""
     decisions = [
-        (run_id, _resolution(caller, asked, said, key_of(caller, key, run_id, asked)))
+        (run_id, _resolution(here, caller, run_id, asked, said, key_of(caller, key, run_id, asked)))
         for run_id, asked, said in sent
     ]
     answers = await here.client.resolve_many(decisions)
@@ -166,7 +166,12 @@ async def decide_many(
 
 
 def _resolution(
-    caller: Caller, requirement_id: str, said: dict[str, Any], decision_id: str
+    here: Service,
+    caller: Caller,
+    run_id: str,
+    requirement_id: str,
+    said: dict[str, Any],
+    decision_id: str,
 ) -> AnyResolution:
     claimed = said.get("resolved_by")
     if caller.user is not None and claimed not in (None, caller.user):
@@ -178,7 +183,13 @@ def _resolution(
         "decision_id": decision_id,
         "resolved_by": caller.user or claimed,
     }
-    return parse_resolution({**said, **beside})
+    resolution = parse_resolution({**said, **beside})
+    if here.signer is None or caller.user is None:
+        return resolution
+    namespace = here.client.client.namespace
+    return here.signer.sign(
+        resolution, namespace=namespace, run_id=run_id, subject=caller.user, roles=caller.roles
+    )
 
 
 def _resolved(

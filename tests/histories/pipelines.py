@@ -11,6 +11,7 @@ from typing import Any
 
 from temporal_hitl import (
     Condition,
+    HumanReview,
     Loop,
     OnReject,
     OnTimeout,
@@ -22,7 +23,7 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
-from tests.histories.by_hand import AllQuestions, OneQuestion
+from tests.histories.by_hand import AllQuestions, NotVerified, OneQuestion
 from tests.histories.modes import MODES
 
 A_MOMENT = timedelta(seconds=1)
@@ -176,6 +177,12 @@ def _notified(name: str) -> Workflow:
     return Workflow(name, [Parallel(*both, name="all"), last], notify=["nobody", "no-one"])
 
 
+def _signed() -> Workflow:
+    review = HumanReview(requires_confirmation=True, roles=["finance"], timeout=timedelta(days=1))
+    steps = [Step(name, load, human_review=review) for name in ("first", "second")]
+    return Workflow("signed_answer", [Parallel(*steps, name="pay"), Step("save", save)])
+
+
 MADE_BY: dict[str, Workflow | type] = {
     "continued_as_new": _continued(),
     "nested": _nested("nested"),
@@ -199,8 +206,10 @@ MADE_BY: dict[str, Workflow | type] = {
     "state_conflict": _conflict(),
     "notified": _notified("notified"),
     "notification": _notified("notification"),
+    "signed_answer": _signed(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
+    "by_hand_not_verified": NotVerified,
     **MODES,
 }
 

@@ -29,8 +29,10 @@ from temporal_hitl import Answer, Confirm, Edit, HitlClient, HitlPlugin, Reject,
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
 from temporal_hitl.requirements import AnyResolution
+from temporal_hitl.signing import SigningKeys
 from tests.histories.modes import ANSWERS, LATER
 from tests.histories.pipelines import MADE_BY, pipelines_of, workflows_of
+from tests.signatures import KEYS, confirmed, sign
 from tests.stage import SUGGESTED, server_options, until
 
 FOLDER = Path(__file__).parent
@@ -38,6 +40,8 @@ IDENTITY = "golden"
 LIMIT = 30.0
 SHORT = ("continued_as_new", "nested_continued_as_new", *LATER)
 """Recorded on a server that suggests to continue as new after few events: its last execution."""
+BARE = ("by_hand_not_verified",)
+"""Recorded on a worker without our plugin."""
 CHILDREN = {"nested_child": "all.sub"}
 """Recorded of a child of the run, by the path of its step."""
 
@@ -217,9 +221,29 @@ async def confirm_both_and_cancel(client: HitlClient, run: str) -> None:
     await client.cancel(run)
 
 
+async def sign_both(client: HitlClient, run: str) -> None:
+    await opened(client, run, "pay.first", "pay.second")
+    clerk = confirmed(client, run, "pay.second", roles=["clerk"])
+    await client.handle(run).signal("resolve", clerk.to_wire())
+    first = Confirm(requirement_id="pay.first", comment="as agreed", decision_id="1")
+    await client.resolve(run, sign(client, run, first))
+    second = Reject(requirement_id="pay.second", feedback="twice", decision_id="2")
+    await client.handle(run).signal("resolve", sign(client, run, second).to_wire())
+
+
+async def sign_in_vain(client: HitlClient, run: str) -> None:
+    await opened(client, run, "confirmation")
+    signed = confirmed(client, run, "confirmation")
+    await client.handle(run).signal("resolve", signed.to_wire())
+    answer = Confirm(requirement_id="confirmation", resolved_by="ana", decision_id="1")
+    await client.resolve(run, answer)
+
+
 ACTS: dict[str, Act] = {
     "notified": confirm_both_and_cancel,
     "notification": confirm_both_and_cancel,
+    "signed_answer": sign_both,
+    "by_hand_not_verified": sign_in_vain,
     "every_container_asks": answer_each_container,
     "reset_and_asked_again": confirm_reset_and_reject,
     "nested": sign_in_the_child,
@@ -242,11 +266,12 @@ ACTS: dict[str, Act] = {
 async def record(client: HitlClient, name: str) -> str:
     """Return the history of a run of `name`, as JSON."""
     made_by = MADE_BY[name]
+    plugin = HitlPlugin(workflows=pipelines_of(made_by), signing_keys=SigningKeys.parse(KEYS))
     async with Worker(
         client.client,
         task_queue=name,
         workflows=workflows_of(made_by),
-        plugins=[HitlPlugin(workflows=pipelines_of(made_by))],
+        plugins=[] if name in BARE else [plugin],
     ):
         handle = await client.client.start_workflow(
             made_by.__name__ if isinstance(made_by, type) else made_by.name,
