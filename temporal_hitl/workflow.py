@@ -312,6 +312,7 @@ class Gate:
                 self._ledger.withdraw(key, "the run no longer needs it", workflow.now())
                 self._changed()
             self._let_go(key, timer)
+            await self.settled()
             raise
         self._let_go(key, timer)
         return self._ledger.records[key]
