@@ -15,9 +15,11 @@ from temporalio.testing import WorkflowEnvironment
 from typer.main import get_command
 
 from temporal_hitl import HitlClient
+from temporal_hitl.agents import use_model
 from temporal_hitl.cli._app import app
 from temporal_hitl.cli._modules import Contents
 from temporal_hitl.http import Inbox, hitl_application
+from tests.doc_model import model_of_docs
 from tests.documents import FILES, PAGES, ROOT, Block, Said, Start, as_module, blocks, commands_of
 from tests.reader import Reader
 from tests.stage import serving
@@ -78,7 +80,9 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Mod
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.chdir(folder)
+        use_model(model_of_docs())
         yield {each: as_module(folder, each) for each in [ROOT / "README.md", *PAGES]}
+        use_model(None)
 
 
 @pytest.fixture(scope="module")
