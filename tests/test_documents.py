@@ -61,6 +61,7 @@ RUN_ELSEWHERE = {
     ("README.md", "from temporalio.client import Client"): "tests/test_readme.py",
     ("README.md", "from temporal_hitl import Confirm, HitlClient"): "tests/test_readme.py",
     ("README.md", "from datetime import timedelta"): "tests/test_readme.py",
+    ("README.md", "from temporal_hitl.agents import Agent"): "tests/test_readme.py",
     ("docs/http.md", "from collections.abc import AsyncGenerator"): "tests/test_http_docs.py",
     ("docs/inbox.md", "from fastapi import FastAPI"): "tests/test_http_docs.py",
     ("docs/operations.md", "worker = Worker("): "a fragment; tests/test_worker_versioning.py",
