@@ -5,7 +5,7 @@ RUN python -m venv /venv
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY temporal_hitl temporal_hitl
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check \
-    --constraint constraints.txt '.[api,cli,agents,demo]' openai
+    --constraint constraints.txt '.[api,cli,agents,demo,notify]' openai
 # openai: what agents reach their model by; another provider's package in its place, or beside it.
 
 FROM python:3.11.14-slim-bookworm

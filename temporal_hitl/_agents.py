@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._caller import StepFailed
 from temporal_hitl._calls import ToolGiven, TurnGiven
@@ -59,8 +60,8 @@ EXHAUSTED = "temporal_hitl.UsageLimitExceeded"
 """The error type of an agent that has used what it may use."""
 INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
-UNKNOWN = "temporalio.exceptions.TimeoutError"
-"""The error type of an execution of which nobody knows how far it came."""
+PROBLEMS = 50
+"""How many of them a question shows at most."""
 EDITED = "A person changed the arguments; the tool was called with: "
 
 _KINDS: dict[Asks, type[Requirement]] = {
@@ -118,9 +119,12 @@ class Agents:
                     case Finished(output=output):
                         return output
                     case Exhausted(error=error):
+                        # Where it is tried again, with more to use, it goes on.
+                        stand.move_on()
                         raise StepFailed(scope.path, EXHAUSTED, error)
                     case Needs(needs=needs):
-                        stand.needs = _placed(needs, f"{scope.path}.{stand.turn}")
+                        still = [_guarded_still(each, agent) for each in needs]
+                        stand.needs = _placed(still, f"{scope.path}.{stand.turn}")
                     case _:
                         pass
             await together(
@@ -139,7 +143,8 @@ class Agents:
             number=stand.turn,
             task=task,
             usage=stand.usage,
-            guarded=sorted(agent.guarded),
+            guarded=sorted(name for name, each in agent.guarded.items() if not each.conditional),
+            conditional=sorted(name for name, each in agent.guarded.items() if each.conditional),
         )
         at = replace(scope, path=f"{scope.path}.{stand.turn}")
         done = await self._functions.call(
@@ -213,9 +218,9 @@ class Agents:
     def _failed(self, needed: NeedProgress, failed: StepFailed) -> AnyFed | None:
         need = needed.need
         if failed.kind == INVALID_ARGUMENTS and need.asks in (Asks.confirmation, Asks.input):
-            needed.problems, needed.asked, needed.arguments = [failed.message], None, None
+            needed.problems, needed.asked, needed.arguments = _problems_of(failed), None, None
             return None
-        if failed.kind == UNKNOWN:
+        if _is_unknown(failed.kind):
             needed.unknown, needed.asked = failed.message, None
             return None
         if failed.kind == TOO_LARGE:
@@ -298,8 +303,18 @@ class Agents:
         )
         if need.timeout is not None:
             options["timeout"] = need.timeout
+        if node.review.notify is not None:
+            options["notify"] = node.review.notify
         told = fill_in(message, need.arguments)
         return self._gate.put(kind, name=node.name, message=told, **options)
+
+
+def _guarded_still(need: Need, agent: AgentPlan) -> Need:
+    # Where the agent's code has meanwhile taken the guard away, or asks for something else.
+    planned = agent.guarded.get(need.tool)
+    if planned is None or planned.asks is need.asks:
+        return need
+    return need.model_copy(update=dict(planned))
 
 
 def _placed(needs: list[Need], below: str) -> list[NeedProgress]:
@@ -342,11 +357,27 @@ def _call_of(agent: AgentPlan, need: Need) -> Call:
     )
 
 
+def _problems_of(failed: StepFailed) -> list[str]:
+    cause = failed.__cause__.cause if isinstance(failed.__cause__, ActivityError) else None
+    told = cause.details if isinstance(cause, ApplicationError) else ()
+    return [str(each) for each in told[:PROBLEMS]] or [failed.message]
+
+
 def _known_to_the_agent(need: Need, arguments: dict[str, Any]) -> dict[str, Any]:
     # What only a person fills in is none of the agent's business.
     if not _fills(need):
         return arguments
     return {name: each for name, each in arguments.items() if name in need.arguments}
+
+
+def _is_unknown(kind: str) -> bool:
+    """Return whether nobody knows how far an execution came that ended with this error type.
+
+    What our activities say of theirs is always qualified, and a bare type is the SDK's: the worker
+    was shut down, or could not send the result.
+    """
+    is_of_temporal = kind.startswith("temporalio.exceptions.")
+    return "." not in kind or (is_of_temporal and not kind.endswith(".ApplicationError"))
 
 
 def _fills(need: Need) -> bool:

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporal_hitl._budget import Budget
 from temporal_hitl._caller import Caller, Message, StepFailed
 from temporal_hitl._calls import PlanFound
-from temporal_hitl._children import Children
+from temporal_hitl._children import Children, undisturbed
 from temporal_hitl._given import Given
 from temporal_hitl._interpreter import Interpreter
 from temporal_hitl._journal import Journal
@@ -77,10 +77,12 @@ class Execution:
     async def run(self) -> dict[str, Any]:
         """Walk the plan to its end, and return the run's output as JSON data."""
         self._found = found = self._found or await _find_plan()
+        self._gate.notify = found.subscribers
         walk = asyncio.create_task(self._walk(found))
         try:
             await self._until_done_or_quiet(walk, found)
             await walk
+            await self._gate.notices.started()
         except RunCancelled as cancelled:
             await self._close()
             self.journal.run_cancelled(str(cancelled))
@@ -106,6 +108,7 @@ class Execution:
         self._gate.withdraw_all()
         await self._gate.settled()
         await self._children.stop_all()
+        await undisturbed(self._gate.notices.started())
 
     async def _walk(self, found: PlanFound) -> None:
         budget = self._budget(found)
@@ -157,7 +160,8 @@ class Execution:
         return info.is_continue_as_new_suggested() and tries
 
     def _is_quiet(self) -> bool:
-        return self._is_due() and not self._running and workflow.all_handlers_finished()
+        working = self._running or self._gate.notices.starting
+        return self._is_due() and not working and workflow.all_handlers_finished()
 
     async def _hold(self) -> None:
         """Wait for ever before a call, where the run is to continue as new instead."""

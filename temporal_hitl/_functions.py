@@ -86,7 +86,9 @@ class Functions:
         finally:
             del self._given[key]
         self._check_source(call, result, scope)
-        self._budget.allow(scope.path, _size_of(result))
+        # What a turn was told of its calls stands in the messages that it gives.
+        replaced = 0 if conversation is None else conversation.answers_size
+        self._budget.allow(scope.path, max(_size_of(result) - replaced, 0))
         scope.state.apply(result.state_changes, result.state_removed)
         return result
 

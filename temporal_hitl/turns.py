@@ -31,6 +31,7 @@ __all__ = [
     "Exhausted",
     "Failed",
     "Finished",
+    "FrameworkAgent",
     "Guard",
     "HasAdapter",
     "InvalidArguments",
@@ -130,6 +131,8 @@ class Guard(_Crossing):
     """Seconds until the question's deadline."""
     on_timeout: OnTimeout = OnTimeout.cancel
     strict_deadline: bool = False
+    conditional: bool = False
+    """Whether only some calls wait, as the agent's code says of their arguments."""
 
 
 class Need(Guard):
@@ -209,6 +212,20 @@ class HasAdapter(Protocol):
         ...
 
 
+class FrameworkAgent(Protocol):
+    """A pydantic-ai agent, told by what it has: the core knows no framework."""
+
+    @property
+    def toolsets(self) -> Sequence[Any]:
+        """Where its tools are."""
+        ...
+
+    @property
+    def output_type(self) -> Any:
+        """What it gives."""
+        ...
+
+
 class InvalidArguments(Exception):
     """The arguments that a person gave do not fit the tool, which was not called."""
 
@@ -252,6 +269,9 @@ class Turn(_InRun):
     usage: dict[str, Any]
     guarded: frozenset[str]
     """The tools that the run's plan guards: they stay so, whatever the agent's code says now."""
+    conditional: frozenset[str]
+    """Those that it guards on a condition, which only the agent's code has: where that has none any
+    more, they are guarded in every case."""
     checkpoint: Any
     """What an earlier execution of this turn saved last, or None."""
     save: Callable[[Any], None]
@@ -259,6 +279,8 @@ class Turn(_InRun):
     where both are above 1.9 MB as JSON."""
     stops: Callable[[], bool]
     """Says whether the worker is about to stop: a good moment to end as `Unfinished`."""
+    is_last: bool = False
+    """Whether an error now fails the turn for good, and with it the checkpoint is lost."""
 
 
 @dataclass

@@ -82,6 +82,7 @@ async def test_what_agents_ask(env: WorkflowEnvironment) -> None:
             (await send(http, pages[asked], f"{form}-form", **written)).status_code
             for asked, form, written, _ in ANSWERS
         ]
+        decided = read(await http.get(path(run, "change")))
         result = await asyncio.wait_for(client.handle(run).result(), 20)
         await replays(client.handle(run), workflows=[AgentDesk])
 
@@ -92,6 +93,8 @@ async def test_what_agents_ask(env: WorkflowEnvironment) -> None:
     texts = ["is not JSON", "is no JSON object", "is needed"]
     assert all(text in form.text for text, form in zip(texts, beside, strict=True))
     assert [["{"], ["[1]"], [""]] == [[e.raw for e in each.all("textarea")] for each in beside]
+    told_there = decided.one("section", aria_labelledby="the-answer")
+    assert '{\n  "to": "Ada"\n}' == told_there.one("pre").raw
     facts = pages["change"].one("dl", class_="facts").text
     assert "Tool send_mail Agent Clerk" in facts
     assert HOSTILE in pages["yes"].one("ul", class_="tree").raw

@@ -99,8 +99,7 @@ class PydanticAdapter:
     def guarded(self) -> Mapping[str, Guard]:
         """The guarded tools, as far as they are known beforehand."""
         guards = {name: each.guard for name, each in self.functions.items()}
-        known = {name: guard for name, guard in guards.items() if guard is not None}
-        return {name: g for name, g in known.items() if self.functions[name].predicate is None}
+        return {name: guard for name, guard in guards.items() if guard is not None}
 
     @property
     def tools(self) -> Sequence[str]:
@@ -128,7 +127,7 @@ class PydanticAdapter:
         }
         says: Any = requests.metadata.get(call.tool_call_id, {}).get(GUARD)
         if says is not None:
-            return Need(**{**says, **named})
+            return Need(**{**says, **self._deadline(call.tool_name), **named})
         function = self.functions.get(call.tool_name)
         guard = None if function is None else function.guard
         if guard is None:
@@ -138,6 +137,10 @@ class PydanticAdapter:
         if guard.asks is Asks.input:
             guard = guard.model_copy(update={"form": _filled_in(guard.form, arguments)})
         return Need.model_validate({**dict(guard), **named})
+
+    def _deadline(self, tool: str) -> dict[str, Any]:
+        function = self.functions.get(tool)
+        return {} if function is None else function.deadline
 
     # A tool
 
@@ -246,9 +249,10 @@ class _Work:
             for name, each in adapter.functions.items()
             if each.predicate is not None
         }
-        guarded = frozenset(adapter.guarded) | (turn.guarded - conditions.keys())
+        own = {name for name, guard in adapter.guarded.items() if not guard.conditional}
+        guarded = own | turn.guarded | (turn.conditional - conditions.keys())
         self._scope = TurnScope(
-            guarded=guarded,
+            guarded=frozenset(guarded),
             conditions=cast(Mapping[str, Predicate], conditions),
             done=dict(saved.get("done") or {}),
             beat=self._save,
@@ -281,7 +285,7 @@ class _Work:
             try:
                 return await self._steps(run, fed=results is None)
             except UsageLimitExceeded as error:
-                return Exhausted(**self._taken(run.all_messages()), error=str(error))
+                return Exhausted(**self._taken(self._now), error=str(error))
 
     def _model(self) -> Any:
         own = self._adapter.agent.model
@@ -303,8 +307,22 @@ class _Work:
             if self._is_to_end(node):
                 return Unfinished(**self._taken(self._now))
             self._has_worked = bool(self._now)
-            node = await run.next(node)
+            try:
+                node = await run.next(node)
+            except UsageLimitExceeded:
+                raise
+            except Exception:
+                if not (PydanticAgent.is_model_request_node(node) and self._is_to_hand_over()):
+                    raise
+                return Unfinished(**self._taken(self._now))
         return self._ended(run)
+
+    def _is_to_hand_over(self) -> bool:
+        # A person may have the step tried again once this has failed, long after: what was done
+        # until here is handed over, and the next turn fails of the request alone.
+        before = sum(each["kind"] == "response" for each in self._turn.messages)
+        now = sum(isinstance(each, ModelResponse) for each in self._now)
+        return self._turn.is_last and (now > before or bool(self._turn.answers))
 
     def _is_to_end(self, node: Any) -> bool:
         # Never before the first checkpoint, which would lose the prompt, or the answers; and not on

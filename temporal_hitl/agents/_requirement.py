@@ -22,17 +22,24 @@ from temporal_hitl.agents._fields import (
 from temporal_hitl.drafts import StepRequirement
 from temporal_hitl.errors import DefinitionError, MalformedResolution
 from temporal_hitl.requirements import (
+    Answer,
     AnyRequirement,
+    Confirm,
     Confirmation,
+    EditArguments,
     Question,
+    Reject,
+    Report,
     ResolutionRecord,
+    Retry,
+    Skip,
     ToolConfirmation,
     ToolExecution,
     ToolInput,
+    parse_resolution,
 )
 
 _REQUIREMENT: TypeAdapter[AnyRequirement] = TypeAdapter(AnyRequirement)
-_NOT_OF_DECISIONS = ("action", "requirement_id", "digest", "decision_id", "resolved_by", "comment")
 
 
 @dataclass(frozen=True)
@@ -325,18 +332,23 @@ class RunRequirement:
         if data.get("confirmation", self.confirmation) is not self.confirmation:
             raise MalformedResolution(f"{self.id!r}: the decision and `confirmation` differ")
 
-    def _take(self, said: Mapping[str, Any]) -> None:
-        body = {name: each for name, each in said.items() if name not in _NOT_OF_DECISIONS}
-        self.draft.resolved_by, self.draft.comment = said.get("resolved_by"), said.get("comment")
-        match said.get("action"):
-            case "answer":
-                self.provide_user_input(body.get("values", {}))
-            case "edit_arguments":
-                self.edit(**body.get("arguments", {}))
-            case "confirm" | "reject" | "report" | "retry" | "skip" as action:
-                getattr(self.draft, action)(**body)
-            case action:
-                raise MalformedResolution(f"{self.id!r}: {action!r} decides nothing here")
+    def _take(self, said: Any) -> None:
+        of_this = {"requirement_id": self.id, "digest": None}
+        given = parse_resolution({**said, **of_this} if isinstance(said, dict) else said)
+        self.draft.resolved_by, self.draft.comment = given.resolved_by, given.comment
+        match given:
+            case Answer(values=values):
+                self.provide_user_input(values)
+            case EditArguments(arguments=arguments):
+                self.edit(**arguments)
+            case Reject(feedback=feedback):
+                self.reject(feedback)
+            case Report(result=result, error=error):
+                self.draft.report(result, error=error)
+            case Confirm() | Retry() | Skip():
+                getattr(self.draft, given.action)()
+            case _:
+                raise MalformedResolution(f"{self.id!r}: {given.action!r} decides nothing here")
 
     def __repr__(self) -> str:
         return f"<RunRequirement {self.id} {self.pause_type}: {self.message!r}>"

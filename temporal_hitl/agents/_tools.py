@@ -16,6 +16,7 @@ from pydantic_ai import RunContext, Tool
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
 from temporal_hitl._source import source_digest
 from temporal_hitl.errors import DefinitionError
+from temporal_hitl.requirements import digest_of
 from temporal_hitl.review import OnTimeout
 from temporal_hitl.turns import Asks, Guard
 
@@ -79,7 +80,7 @@ class Function:
         self._check_hidden(where)
         self._asks = _asked_of(where, options)
         self._limits = _limits(where, options)
-        cannot = self._asks in (Asks.input, Asks.execution)
+        cannot = self._asks is not Asks.confirmation
         if cannot and self._limits["on_timeout"] is OnTimeout.approve:
             raise DefinitionError(f"{where}: on_timeout='approve' cannot answer for a person")
 
@@ -112,7 +113,7 @@ class Function:
 
     def until(self, timeout: float | None, on_timeout: OnTimeout) -> Function:
         """Return this tool with a deadline, where its author wrote none."""
-        if timeout is None or self._limits["timeout"] is not None or self._asks is None:
+        if timeout is None or self._limits["timeout"] is not None:
             return self
         cannot = on_timeout is OnTimeout.approve and self._asks is not Asks.confirmation
         limits = {"timeout": timeout, "on_timeout": OnTimeout.skip if cannot else on_timeout}
@@ -123,7 +124,14 @@ class Function:
         """What stands before it, or None where the agent may call it alone."""
         if self._asks is None:
             return None
-        return Guard(asks=self._asks, form=self._form(), **self._limits)
+        conditional = self.predicate is not None
+        return Guard(asks=self._asks, form=self._form(), conditional=conditional, **self._limits)
+
+    @property
+    def deadline(self) -> dict[str, Any]:
+        """The fields of a `Guard` that say how long a question of its own is open."""
+        names = ("timeout", "on_timeout", "strict_deadline")
+        return {name: self._limits[name] for name in names}
 
     def _form(self) -> dict[str, Any]:
         # The whole of it: a person sees what the agent filled in, and may correct it.
@@ -136,8 +144,10 @@ class Function:
 
     @property
     def digest(self) -> str:
-        """The digest of its source."""
-        return source_digest(self.function)
+        """The digest of its source, and of what stands before it."""
+        guard = None if self.guard is None else self.guard.model_dump(mode="json")
+        condition = None if self.predicate is None else source_digest(self.predicate)
+        return digest_of([source_digest(self.function), guard, condition])
 
     def tool(self, *, hiding: bool = False) -> Tool[Any]:
         """Return it as the framework's own; `hiding` leaves out what only a person fills in."""

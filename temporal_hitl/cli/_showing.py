@@ -111,6 +111,8 @@ def requirement_lines(
         yield f"  {_only(asked)}"
     if asked.deadline is not None:
         yield f"  {_deadline(asked)}"
+    if asked.notify:
+        yield f"  told to {', '.join(asked.notify)}"
     shown = asked.shown()
     for name in [each for each in shown if each not in _SAID]:
         if shown[name] not in (None, [], {}):

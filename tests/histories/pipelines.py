@@ -23,7 +23,8 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
-from tests.histories.by_hand import AllQuestions, OneQuestion
+from tests.histories.agents import AGENTS
+from tests.histories.by_hand import AllQuestions, NotVerified, OneQuestion
 from tests.histories.modes import MODES
 from workflows.support_desk import support_desk
 
@@ -199,8 +200,10 @@ MADE_BY: dict[str, Workflow | type] = {
     "signed_answer": _signed(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
+    "by_hand_not_verified": NotVerified,
     "support_desk": support_desk.workflow,
     **MODES,
+    **AGENTS,
 }
 INPUTS = {
     "support_desk": "Please refund order 1007, add 10 EUR of goodwill, and delete my account.",

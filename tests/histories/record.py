@@ -41,7 +41,7 @@ from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
 from temporal_hitl.requirements import AnyResolution, Question
 from temporal_hitl.signing import SigningKeys
-from tests.histories.modes import ANSWERS, LATER
+from tests.histories import agents, modes
 from tests.histories.pipelines import INPUTS, MADE_BY, pipelines_of, workflows_of
 from tests.signatures import KEYS, confirmed, sign
 from tests.stage import SUGGESTED, server_options, until
@@ -49,8 +49,12 @@ from tests.stage import SUGGESTED, server_options, until
 FOLDER = Path(__file__).parent
 IDENTITY = "golden"
 LIMIT = 30.0
+ANSWERS = {**modes.ANSWERS, **agents.ANSWERS}
+LATER = {**modes.LATER, **agents.LATER}
 SHORT = ("continued_as_new", "nested_continued_as_new", *LATER)
 """Recorded on a server that suggests to continue as new after few events: its last execution."""
+BARE = ("by_hand_not_verified",)
+"""Recorded on a worker without our plugin."""
 CHILDREN = {"nested_child": "all.sub"}
 """Recorded of a child of the run, by the path of its step."""
 
@@ -247,9 +251,18 @@ async def sign_both(client: HitlClient, run: str) -> None:
     await client.handle(run).signal("resolve", sign(client, run, second).to_wire())
 
 
+async def sign_in_vain(client: HitlClient, run: str) -> None:
+    await opened(client, run, "confirmation")
+    signed = confirmed(client, run, "confirmation")
+    await client.handle(run).signal("resolve", signed.to_wire())
+    answer = Confirm(requirement_id="confirmation", resolved_by="ana", decision_id="1")
+    await client.resolve(run, answer)
+
+
 ACTS: dict[str, Act] = {
     "support_desk": answer_the_desk,
     "signed_answer": sign_both,
+    "by_hand_not_verified": sign_in_vain,
     "every_container_asks": answer_each_container,
     "reset_and_asked_again": confirm_reset_and_reject,
     "nested": sign_in_the_child,
@@ -272,11 +285,12 @@ ACTS: dict[str, Act] = {
 async def record(client: HitlClient, name: str) -> str:
     """Return the history of a run of `name`, as JSON."""
     made_by = MADE_BY[name]
+    plugin = HitlPlugin(workflows=pipelines_of(made_by), signing_keys=SigningKeys.parse(KEYS))
     async with Worker(
         client.client,
         task_queue=name,
         workflows=workflows_of(made_by),
-        plugins=[HitlPlugin(workflows=pipelines_of(made_by), signing_keys=SigningKeys.parse(KEYS))],
+        plugins=[] if name in BARE else [plugin],
     ):
         handle = await client.client.start_workflow(
             made_by.__name__ if isinstance(made_by, type) else made_by.name,

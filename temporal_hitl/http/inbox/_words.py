@@ -55,6 +55,7 @@ class Words:
     of_root_run = "Run at the top"
     step = "Step"
     asked = "Asked"
+    told = "Told"
     round = "Round"
     retries = "Retries so far"
     of_limit = "{count} of {limit}"
