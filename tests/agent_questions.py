@@ -24,16 +24,13 @@ from temporal_hitl.agents import Agent, UserFeedbackTools, tool
 Calls = Sequence[tuple[str, dict[str, Any]]]
 
 
-def scripted(*turns: Calls, saying: str = "") -> FunctionModel:
-    """Return a model that makes these calls, response by response, and then tells what came of
-    them all.
-    """
+def _model(calls: Calls, saying: str) -> FunctionModel:
+    """Return a model that says a thing and makes these calls, and then tells what came of all."""
 
     def respond(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-        said = sum(isinstance(each, ModelResponse) for each in messages)
-        if said < len(turns):
-            calls = [ToolCallPart(*each, f"c{n}") for n, each in enumerate(turns[said])]
-            return ModelResponse([*([TextPart(saying)] if saying else []), *calls])
+        if not any(isinstance(each, ModelResponse) for each in messages):
+            made = [ToolCallPart(*each, f"c{n}") for n, each in enumerate(calls)]
+            return ModelResponse([*([TextPart(saying)] if saying else []), *made])
         parts = [p for each in messages if isinstance(each, ModelRequest) for p in each.parts]
         came = {p.tool_name: p.content for p in parts if isinstance(p, ToolReturnPart)}
         return ModelResponse([TextPart(json.dumps(came))])
@@ -85,7 +82,7 @@ def asking(name: str, *calls: tuple[str, dict[str, Any]], saying: str = "") -> W
     """Return a pipeline whose one step is an agent that makes these calls at once."""
     desk = Agent(
         "desk",
-        scripted(calls, saying=saying),
+        _model(calls, saying),
         instructions="Be good.",
         tools=[refund, send, ship, charge, UserFeedbackTools()],
     )

@@ -8,54 +8,65 @@ import re
 import shlex
 from typing import Any
 
+import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import RunStatus, Workflow
 from temporal_hitl.cli._exits import Exit
 from tests.agent_questions import CALLS, asking
 from tests.shell import Shell
-from tests.stage import cli, details, ended, paused, replays, serving, until
+from tests.stage import cli, details, ended, paused, replays, serving
 from tests.test_cli_prompts import spoken
 
-EVERY_KIND = [*CALLS.values(), ("charge", {"card": "cli"})]
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202ereversed\r  digest 0000"
-
-
-async def all_open(client: Any, run: str, count: int) -> None:
-    async def there() -> bool:
-        return count == len((await client.requirements(run)).open)
-
-    await until(there)
 
 
 async def test_every_kind_is_answered(env: WorkflowEnvironment) -> None:
     """Each thing that an agent asks has its command; what a person edited, filled in, reported and
-    chose is what counts, and a call of which nobody knew is made again.
+    chose is what counts.
     """
-    pipeline, shell = asking("cli_agents", *EVERY_KIND), Shell(env)
+    pipeline, shell = asking("cli_agents", *CALLS.values()), Shell(env)
     async with serving(env, pipeline) as client:
         run = await client.start(pipeline, "Go")
-        await all_open(client, run, 5)
+        await paused(client, run)
         answers = [
             ["edit", "refund", "--set", "cents=500"],
             ["answer", "send", "--set", "to=ana"],
             ["report", "ship", "--result", '{"at": "dock"}'],
             ["answer", "ask_user", "--set", "How?=cash"],
-            ["retry", "charge"],
         ]
         said = [await shell(verb, run, f"desk.1.{key}", *rest) for verb, key, *rest in answers]
         output = await ended(client, run)
         await replays(client.handle(run), pipeline)
 
-    assert [(0, "")] * 5 == [(each.code, each.err) for each in said]
+    assert [(0, "")] * 4 == [(each.code, each.err) for each in said]
     assert RunStatus.completed is output.status, output.error
     assert {
         "refund": "500 for 1007",
         "send": "Sorry to ana",
         "ship": {"at": "dock"},
         "ask_user": {"How?": "cash"},
-        "charge": "charged",
     } == json.loads(output.content)
+
+
+@pytest.mark.slow
+async def test_a_lost_call_is_cleared_up(env: WorkflowEnvironment) -> None:
+    """A call of which nobody knows the end is reported, made again or given up by command."""
+    said = [["report", "--result", "paid"], ["retry"], ["skip"]]
+    lost = [asking(f"cli_lost_{n}", ("charge", {"card": f"cli {n}"})) for n in range(3)]
+    shell = Shell(env)
+    async with serving(env, *lost) as client:
+        runs = [await client.start(each, "Go") for each in lost]
+        for run, (verb, *rest) in zip(runs, said, strict=True):
+            await paused(client, run)
+            assert 0 == (await shell(verb, run, "desk.1.charge", *rest)).code
+        outputs = [await ended(client, run) for run in runs]
+        for run, each in zip(runs, lost, strict=True):
+            await replays(client.handle(run), each)
+
+    reported, again, given_up = [json.loads(each.content)["charge"] for each in outputs]
+    assert ("paid", "charged") == (reported, again)
+    assert "nobody could tell" in given_up
 
 
 async def test_what_does_not_fit_is_refused(env: WorkflowEnvironment) -> None:
@@ -132,6 +143,7 @@ async def test_what_was_said_is_shown(env: WorkflowEnvironment) -> None:
     assert {"refund": f"1 for {HOSTILE}"} == json.loads(output.content)
 
 
+@pytest.mark.slow
 async def test_at_a_terminal(env: WorkflowEnvironment) -> None:
     """A call's arguments are asked for one by one, the agent's own at hand, and a result in a
     line; what does not do is asked again, and who changes nothing is told how to approve.
@@ -176,6 +188,8 @@ async def test_the_commands_of_the_details_can_be_pasted(env: WorkflowEnvironmen
     and the arguments of a call are a command away, not in the details.
     """
     pastes = [(key, n) for key, each in PASTED.items() for n in range(len(each))]
+    # That they reject is one sentence, whatever the kind.
+    pastes = [(k, n) for k, n in pastes if PASTED[k][n][0] != "reject" or k == "ship"]
     definitions: dict[tuple[str, int], Workflow] = {
         (key, n): asking(
             f"paste_{key}_{n}",

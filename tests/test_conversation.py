@@ -27,7 +27,7 @@ from temporal_hitl import Confirm, Parallel, Step, StepInput, Workflow, _sizes
 from temporal_hitl.agents import Agent, Ask, AskingFunction, Team, tool
 from temporal_hitl.conversation import said_of
 from temporal_hitl.errors import NoConversation
-from tests.agent_questions import scripted
+from tests.agents import scripted
 from tests.stage import ended, paused, replays, serving
 from tests.web import web
 

@@ -43,7 +43,7 @@ def shop(tmp_path: Path) -> Path:
         ([], 5, "released: "),
         (["article_refinement", str(DATA / "tool_library.md")], 3, "written: "),
         (["refund", "1007"], 2, "ledger: "),
-        (["support_desk"], 4, "the shop: "),
+        pytest.param(["support_desk"], 4, "the shop: ", marks=pytest.mark.slow),
     ],
     ids=["data_release", "article_refinement", "refund", "support_desk"],
 )

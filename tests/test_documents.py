@@ -21,9 +21,11 @@ from temporalio.testing import WorkflowEnvironment
 from typer.main import get_command
 
 from temporal_hitl import HitlClient
+from temporal_hitl.agents import use_model
 from temporal_hitl.cli._app import app
 from temporal_hitl.cli._modules import Contents
 from temporal_hitl.http import Inbox, hitl_application
+from tests.doc_model import model_of_docs
 from tests.documents import FILES, PAGES, ROOT, Block, Said, Start, as_module, blocks, commands_of
 from tests.reader import Reader
 from tests.stage import serving
@@ -74,6 +76,7 @@ RUN_ELSEWHERE = {
     ("README.md", "from temporalio.client import Client"): "tests/test_readme.py",
     ("README.md", "from temporal_hitl import Confirm, HitlClient"): "tests/test_readme.py",
     ("README.md", "from datetime import timedelta"): "tests/test_readme.py",
+    ("README.md", "from temporal_hitl.agents import Agent"): "tests/test_readme.py",
     ("docs/http.md", "from collections.abc import AsyncGenerator"): "tests/test_http_docs.py",
     ("docs/inbox.md", "from fastapi import FastAPI"): "tests/test_inbox_runs.py",
     (
@@ -99,7 +102,9 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Mod
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.chdir(folder)
+        use_model(model_of_docs())
         yield {each: as_module(folder, each) for each in [ROOT / "README.md", *PAGES]}
+        use_model(None)
 
 
 Reads: TypeAlias = Callable[[Path, bool], Coroutine[None, None, int]]

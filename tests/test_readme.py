@@ -16,7 +16,7 @@ def test_every_block_runs(tmp_path: Path) -> None:
     """The Python blocks of the README run, one after another, in a fresh process."""
     printed = run_program("\n".join(PYTHON), tmp_path)
 
-    assert 4 == len(PYTHON)
+    assert 5 == len(PYTHON)
     assert "COMPLETED ['RECORD 0 OF USERS', 'RECORD 1 OF USERS'" in printed
 
 

@@ -18,6 +18,7 @@ from activities import support_desk as desk
 from activities.support_desk.scripted import SAYS_SO
 from temporal_hitl import Answer, Confirm, EditArguments, HitlClient, Reject, RunStatus
 from temporal_hitl.requirements import AnyRequirement, AnyResolution
+from tests.provider import KEY, Calls, Says, provider
 from tests.stage import ended, paused, replays, serving
 from workflows.support_desk import support_desk
 
@@ -205,11 +206,31 @@ async def test_what_asks_nobody(
     assert 1 == capsys.readouterr().err.count(SAYS_SO)
 
 
-def test_a_configured_model_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a model in the environment there is no script: the worker thinks with that one."""
-    monkeypatch.setenv("HITL_MODEL", "openai:gpt-4o-mini")
+async def test_a_configured_model_is_used(
+    env: WorkflowEnvironment, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a model in the environment there is no script: its provider is asked, by the key that is
+    there, and told the rules and the tools, but for what only a person fills in.
+    """
+    goodwill = Calls([("grant_goodwill", {"customer": "C-204", "cents": 500})])
+    look_up = Calls([("look_up_account", {"customer": "C-204"})])
+    async with provider(look_up, goodwill, Says("Done.")) as said:
+        monkeypatch.setenv("HITL_MODEL", "openai-chat:gpt-4o-mini")
+        monkeypatch.setenv("OPENAI_BASE_URL", said.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        made = runpy.run_path(str(FILE))["support_desk"]
+        async with serving(env, made.workflow) as client:
+            run = await client.start(made.workflow, "Something for my trouble?")
+            (asked,) = (await paused(client, run)).requirements
+            values = {"cost_centre": "4711"}
+            await client.resolve(run, Answer(requirement_id=asked.id, values=values))
+            output = await ended(client, run)
+            await replays(client.handle(run), made.workflow)
 
-    made = runpy.run_path(str(FILE))["support_desk"]
-
-    assert made.model is None
-    assert support_desk.model is not None
+    tools = {each["function"]["name"]: each["function"] for each in said.asked[0]["tools"]}
+    assert (RunStatus.completed, "Done.") == (output.status, output.content)
+    assert [(500, "4711")] == rows(shop, "SELECT cents, cost_centre FROM goodwill")
+    assert "garden shop" in said.asked[0]["messages"][0]["content"]
+    assert {"customer", "cents"} == {*tools["grant_goodwill"]["parameters"]["properties"]}
+    assert {f"Bearer {KEY}"} == said.keys
+    assert "4711" not in str(said.asked)
