@@ -259,7 +259,7 @@ def throttles(definition: Workflow) -> tuple[timedelta, timedelta]:
         "default_heartbeat_throttle_interval": timedelta(seconds=30),
         "max_heartbeat_throttle_interval": timedelta(seconds=60),
     }
-    configured = HitlPlugin(workflows=[definition]).configure_worker(config)
+    configured: Any = HitlPlugin(workflows=[definition]).configure_worker(config)
     names = ("default_heartbeat_throttle_interval", "max_heartbeat_throttle_interval")
     return configured[names[0]], configured[names[1]]
 
