@@ -29,7 +29,9 @@ from tests.stage import ended, paused, replay_each, serving
 
 Called: TypeAlias = tuple[str, Any]
 """A tool's name, and the arguments: a dict, or any text in the place of one."""
-Says: TypeAlias = "str | Sequence[Called] | Callable[[list[ModelMessage], AgentInfo], Says]"
+Says: TypeAlias = (
+    "str | Sequence[Called] | ModelResponse | Callable[[list[ModelMessage], AgentInfo], Says]"
+)
 
 
 def scripted(*turns: Says) -> FunctionModel:
@@ -42,6 +44,8 @@ def scripted(*turns: Says) -> FunctionModel:
         said = turns[place] if place < len(turns) else heard(messages)
         if callable(said):
             said = said(messages, info)
+        if isinstance(said, ModelResponse):
+            return said
         if isinstance(said, str):
             return ModelResponse(parts=[TextPart(said)])
         calls = enumerate(cast(Sequence[Called], said))
