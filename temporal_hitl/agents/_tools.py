@@ -124,8 +124,14 @@ class Function:
         """What stands before it, or None where the agent may call it alone."""
         if self._asks is None:
             return None
-        conditional = self.predicate is not None
-        return Guard(asks=self._asks, form=self._form(), conditional=conditional, **self._limits)
+        there = inspect.signature(self.function).parameters
+        return Guard(
+            asks=self._asks,
+            form=self._form(),
+            conditional=self.predicate is not None,
+            alone=any(each in there for each in INJECTED),
+            **self._limits,
+        )
 
     @property
     def deadline(self) -> dict[str, Any]:
