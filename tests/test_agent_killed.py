@@ -42,7 +42,7 @@ from tests.processes import Running, running
 from tests.processes.agents import desk
 from tests.processes.worker import lines
 from tests.provider import Calls, Holds, Provider, Refuses, Says, Script, provider
-from tests.stage import ended, new_queue, paused, replays, serving, until
+from tests.stage import ended, new_queue, paused, replay_each, replays, serving, until
 from tests.test_server_killed import again
 
 
@@ -107,11 +107,12 @@ class Desk:
         asked = (await paused(self.client, run)).requirements[0]
         await self.client.resolve(run, Confirm(requirement_id=asked.id))
 
-    async def finished(self, run: str) -> WorkflowRunOutput:
-        """Return a run's output at its end, after replaying its history."""
-        output = await ended(self.client, run)
-        await replays(self.client.handle(run), desk(self.ledger, self.said.url).workflow)
-        return output
+    async def finished(self, runs: dict[str, str]) -> dict[str, WorkflowRunOutput]:
+        """Return each run's output at its end, after replaying the histories of all."""
+        outputs = {prompt: await ended(self.client, run) for prompt, run in runs.items()}
+        handles = [self.client.handle(run) for run in runs.values()]
+        await replay_each(handles, desk(self.ledger, self.said.url).workflow)
+        return outputs
 
 
 @asynccontextmanager
@@ -192,7 +193,7 @@ async def test_whatever_it_is_at(env: WorkflowEnvironment, tmp_path: Path) -> No
             site.let_go(*HELD)
             async with site.worker():
                 asked = await answered(site, runs)
-                done = {prompt: await site.finished(run) for prompt, run in runs.items()}
+                done = await site.finished(runs)
 
     places = {prompt: site.said.places_of(prompt) for prompt in ROWS}
     assert {prompt: row.places for prompt, row in ROWS.items()} == places
@@ -282,7 +283,7 @@ async def test_shut_down_in_time(env: WorkflowEnvironment, tmp_path: Path) -> No
                 site.let_go("b1", "c1")
                 await first.gone()
             async with site.worker():
-                done = {prompt: await site.finished(run) for prompt, run in runs.items()}
+                done = await site.finished(runs)
 
     assert {"asking": [0, 1, 2], "calling": [0, 1], "approved": [0, 1]} == {
         prompt: site.said.places_of(prompt) for prompt in scripts
@@ -318,7 +319,7 @@ async def test_shut_down_at_once(env: WorkflowEnvironment, tmp_path: Path) -> No
             async with site.worker():
                 asked = (await paused(client, runs["approved"])).requirements[0]
                 await client.resolve(runs["approved"], Retry(requirement_id=asked.id))
-                done = {prompt: await site.finished(run) for prompt, run in runs.items()}
+                done = await site.finished(runs)
 
     assert "tool_outcome" == asked.kind
     assert {"asking": [0, 1, 1], "approved": [0, 1]} == {
@@ -343,7 +344,8 @@ async def test_the_server_too(tmp_path: Path) -> None:
         client = HitlClient(connected, task_queue=queue)
         async with a_desk(client, ledger, go=[calls("note a1", "refund a2")]) as site:
             async with site.worker() as first:
-                run = (await site.start("go"))["go"]
+                runs = await site.start("go")
+                run = runs["go"]
                 before = (await paused(client, run)).requirements
                 assert server.pid is not None
                 os.kill(server.pid, signal.SIGKILL)
@@ -351,7 +353,7 @@ async def test_the_server_too(tmp_path: Path) -> None:
             async with site.worker():
                 after = (await again(client, run)).requirements
                 await client.resolve(run, Confirm(requirement_id=after[0].id))
-                output = await site.finished(run)
+                output = (await site.finished(runs))["go"]
 
     assert before == after
     assert ([0, 1], ONCE, ONCE) == (site.said.places, site.wrote("a1"), site.wrote("a2"))
