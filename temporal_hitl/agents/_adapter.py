@@ -285,7 +285,8 @@ class _Work:
             try:
                 return await self._steps(run, fed=results is None)
             except UsageLimitExceeded as error:
-                return Exhausted(**self._taken(self._now), error=str(error))
+                now = self._now or run.all_messages()
+                return Exhausted(**self._taken(now), error=str(error))
 
     def _model(self) -> Any:
         own = self._adapter.agent.model

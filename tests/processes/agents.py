@@ -25,7 +25,7 @@ from temporal_hitl.agents import Agent, OpenAIChat, tool
 from tests.processes.worker import write
 from tests.provider import KEY
 
-SILENT = 4.0
+SILENT = 3.0
 """Seconds of silence after which a turn, or a tool, is taken from its worker."""
 
 
