@@ -27,7 +27,7 @@ async def pay(to: str) -> str:
     return "paid"
 
 
-@pytest.mark.parametrize("on_timeout", ["approve", "skip"])
+@pytest.mark.parametrize("on_timeout", ["approve", pytest.param("skip", marks=pytest.mark.slow)])
 async def test_silence_calls_nothing_again(env: WorkflowEnvironment, on_timeout: str) -> None:
     """A deadline that may approve a call may not make it again when nobody knows whether it has
     happened: the agent is told so, and the tool was called once.
