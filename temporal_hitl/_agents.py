@@ -251,7 +251,7 @@ class Agents:
         call_id = needed.need.call_id
         if record.action == "report":
             return _reported(call_id, record)
-        if record.action == "retry" or (record.timed_out and record.approved):
+        if record.action == "retry":
             needed.unknown = needed.asked = None
             return None
         told = "it is not known whether it happened, and nobody could tell; do not call it again"
@@ -309,10 +309,12 @@ class Agents:
         if kind is ToolOutcome:
             shown["error_message"] = needed.unknown
         message = _message(agent, need, kind)
+        # Silence may approve a call, and not make one again that may have happened.
+        unsaid = kind is ToolOutcome and need.on_timeout is OnTimeout.approve
         options = Asking(
             path=needed.path,
             template=message,
-            on_timeout=need.on_timeout,
+            on_timeout=OnTimeout.skip if unsaid else need.on_timeout,
             strict_deadline=need.strict_deadline,
             shown=shown,
         )

@@ -124,12 +124,14 @@ _STEERING = {
 
 
 def _request(message: Mapping[str, Any]) -> Iterator[Said]:
+    # What stands beside results is a tool's, or said of one: that a person changed its arguments.
+    answers = any(part["part_kind"] == "tool-return" for part in message["parts"])
     for part in message["parts"]:
         match part["part_kind"]:
             case "system-prompt":
                 yield Said(role="system", text=_text(part.get("content")))
             case "user-prompt":
-                yield Said(role="user", text=_text(part.get("content")))
+                yield Said(role="tool" if answers else "user", text=_text(part.get("content")))
             case "tool-return" | "builtin-tool-return":
                 yield Said(role="tool", results=[_result(part, part.get("outcome") or "success")])
             case "retry-prompt" if part.get("tool_name"):

@@ -215,7 +215,7 @@ def test_what_the_framework_keeps_is_read() -> None:
     said = said_of(data)
     whole = said_of([*data, {"role": "user", "text": "by hand"}, 5], all=True)
 
-    assert ["user", "agent", "tool", "tool", "user"] == [each.role for each in said]
+    assert ["user", "agent", "tool", "tool", "tool"] == [each.role for each in said]
     assert "see\n[image-url image/png http://example.org/a.png]\n[binary image/png]" == said[0].text
     assert ("hi", [{"x": 1}, "{bad"]) == (said[1].text, [e.arguments for e in said[1].calls])
     assert [("denied", {"y": 2}), ("retried", "call it so")] == [

@@ -22,20 +22,24 @@ def _voucher(asked: Any) -> None:
     asked.set_user_input(**dict.fromkeys(asked.form["properties"], "voucher"))
 
 
-SCRIPT: Script = {
-    "support_desk.1.ask_user": ("for the customer: a voucher will do", _voucher),
-    "support_desk.2.refund_order": (
+_DEEDS: Script = {
+    "refund_order": (
         "I approve, yet with 400.00 EUR, as its cable was not sent back",
         lambda asked: asked.edit_arguments(cents=40000),
     ),
-    "support_desk.2.grant_goodwill": (
+    "grant_goodwill": (
         "I fill in the cost centre, which the model is not to know",
         lambda asked: asked.set_user_input(cost_centre="4711"),
     ),
-    "support_desk.2.delete_account": (
+    "delete_account": (
         f"I reject: {KEEP}",
         lambda asked: asked.reject(feedback=KEEP),
     ),
+}
+SCRIPT: Script = {
+    "support_desk.1.ask_user": ("for the customer: a voucher will do", _voucher),
+    # Once the order is refunded, which stays so, nothing is asked before the rest.
+    **{f"support_desk.{turn}.{name}": said for turn in (1, 2) for name, said in _DEEDS.items()},
 }
 
 

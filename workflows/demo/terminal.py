@@ -149,7 +149,8 @@ def _text(question: str) -> str | None:
 def _hint(field: Mapping[str, Any], *, optional: bool) -> str:
     said = [field.get("description"), " or ".join(map(str, _choices(field)))]
     said += ["several with commas" if _kind(field) == "array" else None]
-    said += ["Enter for none" if optional else None]
+    there = field.get("default")
+    said += [f"Enter for {there}" if there is not None else "Enter for none" if optional else None]
     return f" ({'; '.join(filter(None, said))})"
 
 
