@@ -66,6 +66,8 @@ UNKNOWN = "temporalio.exceptions.TimeoutError"
 """The error type of an execution of which nobody knows how far it came."""
 PROBLEMS = 50
 """How many of them a question shows at most."""
+NOT_DECIDED = "nobody decided before the deadline, so it was not called"
+NOT_ANSWERED = "nobody answered before the deadline"
 EDITED = "A person changed the arguments; the tool was called with: "
 
 _KINDS: dict[Asks, type[Requirement]] = {
@@ -380,7 +382,7 @@ def _fills(need: Need) -> bool:
 def _refused(need: Need, record: ResolutionRecord) -> AnyFed:
     if record.timed_out:
         # Not a person's no: nobody has decided anything.
-        reason = "nobody decided before the deadline, so it was not called"
+        reason = NOT_ANSWERED if need.asks is Asks.question else NOT_DECIDED
     else:
         who = record.resolved_by or "a person"
         why = record.feedback or record.comment
