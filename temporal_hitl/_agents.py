@@ -65,6 +65,8 @@ INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
 PROBLEMS = 50
 """How many of them a question shows at most."""
+NOT_DECIDED = "nobody decided before the deadline, so it was not called"
+NOT_ANSWERED = "nobody answered before the deadline"
 EDITED = "A person changed the arguments; the tool was called with: "
 
 _KINDS: dict[Asks, type[Requirement]] = {
@@ -404,7 +406,7 @@ def _fills(need: Need) -> bool:
 def _refused(need: Need, record: ResolutionRecord) -> AnyFed:
     if record.timed_out:
         # Not a person's no: nobody has decided anything.
-        reason = "nobody decided before the deadline, so it was not called"
+        reason = NOT_ANSWERED if need.asks is Asks.question else NOT_DECIDED
     else:
         who = record.resolved_by or "a person"
         why = record.feedback or record.comment

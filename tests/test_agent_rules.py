@@ -297,8 +297,9 @@ async def test_a_team_as_a_member(desk: Desk) -> None:
 
 
 async def knows(ask: Ask, prompt: str) -> str:
-    answer = await ask.question("Really?", [UserInputField("word")])
-    return f"{prompt}: {answer['word']}"
+    times = UserInputField("times", "int", required=False, value=2)
+    answer = await ask.question("Really?", [UserInputField("word"), times])
+    return f"{prompt}: {answer['times'] * answer['word']}"
 
 
 strangers = Team(
@@ -323,8 +324,34 @@ async def test_members_of_any_kind(desk: Desk) -> None:
 
     assert ("knows", "user_input") == (asked.member_agent_name, asked.pause_type)
     told = [each for each in ended.content.split("; ") if "again" not in each]
-    assert ["delegate: a: yes", "delegate: b"] == told[:2]
+    assert ["delegate: a: yesyes", "delegate: b"] == told[:2]
     assert "Input should be 'knows' or 'theirs_too'" in str(ended.step_results[0].messages)
+
+
+spent = agent("spent", [("wipe", A)], usage_limits={"request_limit": 1})
+fresh = agent("fresh", [("wipe", B)])
+half_spent = Team(
+    "half_spent",
+    [spent, fresh],
+    scripted([("delegate", {"member": name, "task": "wipe"}) for name in ("spent", "fresh")]),
+)
+
+
+async def test_a_member_that_fails(desk: Desk) -> None:
+    """A member's failure goes to the leader as a tool's would; the other members go on, and the run
+    tells of it.
+    """
+    of_spent, of_fresh = "half_spent.1.spent.1.wipe", "half_spent.1.fresh.1.wipe"
+    run, _ = await desk.by_id(half_spent, of_spent, of_fresh)
+    await desk.resolve(run, Confirm(requirement_id=of_spent))
+    await desk.asked(run, of_fresh)
+    await desk.resolve(run, Confirm(requirement_id=of_fresh))
+    ended = await desk.end(run)
+
+    assert RunStatus.completed is ended.status
+    assert "request_limit of 1" in ended.content and "wipe: wiped sdb" in ended.content
+    assert [("node_failed", "half_spent.1.spent")] == [(e.event, e.path) for e in ended.events]
+    assert {"wipe sda 1", "wipe sdb 1"} == set(done[run])
 
 
 # A turn that asks for several things

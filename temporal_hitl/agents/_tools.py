@@ -59,7 +59,11 @@ class ToolOptions(TypedDict, total=False):
 
 
 class Function:
-    """A function as a tool: what the model sees of it, and who is asked before it is called."""
+    """A function as a tool: what the model sees of it, and who is asked before it is called.
+
+    It may take `session_state`, what the run's steps share, and `run_context`. Those that do and
+    are called as activities of their own run one after another, so that no change is lost.
+    """
 
     def __init__(self, function: Callable[..., Any], **options: Unpack[ToolOptions]) -> None:
         if not callable(function):
