@@ -62,6 +62,7 @@ LAYERS = (
     "_reviews",
     "_functions",
     "_together",
+    "_needs",
     "_agents",
     "_interpreter",
     "_execution",
