@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any, cast
@@ -37,6 +38,10 @@ TRIES = 5
 AT_ONCE = 8
 """Calls in flight for one caller; a run takes ten updates at a time (Temporal's limit)."""
 
+STICKY = 15.0
+"""Seconds within which a task that waits for a dead worker is given to another: ten, and some."""
+REMEMBERED = 1_000
+"""Runs of which is known when they were asked last."""
 SCHEDULED = PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
 _ABSENT = {
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -73,6 +78,8 @@ class Reach:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._looked = OrderedDict[str, float]()
+        """When each run was asked last, by the loop's clock."""
 
     async def describe(self, run_id: str) -> WorkflowExecutionDescription:
         """Return Temporal's description; raises `RunNotFound`."""
@@ -88,6 +95,10 @@ class Reach:
         `RunNotFound`.
         """
         handle = self._client.get_workflow_handle(run_id, run_id=execution)
+        self._looked[run_id] = asyncio.get_running_loop().time()
+        self._looked.move_to_end(run_id)
+        if len(self._looked) > REMEMBERED:
+            self._looked.popitem(last=False)
         try:
             async with self._in_turn(run_id):
                 told = await handle.query(name, args=args, rpc_timeout=PATIENCE)
@@ -125,8 +136,12 @@ class Reach:
         Once its worker is dead a task waits for it, for ten seconds; a query meanwhile goes to
         another worker, which keeps what it makes of the events that wait. An update or a signal
         that then comes with the same task is handled after those events, and on replay before them:
-        the run could never be replayed again.
+        the run could never be replayed again. So only who has just asked the run looks; what others
+        have asked is not known here.
         """
+        now = asyncio.get_running_loop().time()
+        if now - self._looked.get(run_id, now - 2 * STICKY) > STICKY:
+            return True
         give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
         waited, pause = dict[int, None](), 0.005
         while asyncio.get_running_loop().time() < give_up:
