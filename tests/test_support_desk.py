@@ -222,8 +222,8 @@ async def test_a_configured_model_is_used(
         async with serving(env, made.workflow) as client:
             run = await client.start(made.workflow, "Something for my trouble?")
             (asked,) = (await paused(client, run)).requirements
-            values = {"cost_centre": "4711"}
-            await client.resolve(run, Answer(requirement_id=asked.id, values=values))
+            answer = Answer(requirement_id=asked.id, values={"cost_centre": "4711"})
+            await client.resolve(run, answer)
             output = await ended(client, run)
             await replays(client.handle(run), made.workflow)
 
