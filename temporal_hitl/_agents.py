@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
+from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._caller import StepFailed
@@ -27,6 +29,7 @@ from temporal_hitl._reviews import RunCancelled
 from temporal_hitl._scope import Scope
 from temporal_hitl._sizes import TOO_LARGE
 from temporal_hitl._together import together
+from temporal_hitl.events import ToolNotCalled
 from temporal_hitl.plan import AgentPlan, Call, Retry, StepPlan
 from temporal_hitl.requirements import (
     EditArguments,
@@ -62,6 +65,8 @@ INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
 PROBLEMS = 50
 """How many of them a question shows at most."""
+NOT_DECIDED = "nobody decided before the deadline, so it was not called"
+NOT_ANSWERED = "nobody answered before the deadline"
 EDITED = "A person changed the arguments; the tool was called with: "
 
 _KINDS: dict[Asks, type[Requirement]] = {
@@ -84,6 +89,7 @@ class Agents:
         self._gate = gate
         self._progress = progress
         self._journal = journal
+        self._alone: dict[str, asyncio.Lock] = {}
 
     async def run(self, agent: AgentPlan, node: StepPlan, scope: Scope) -> StepOutput:
         """Return what the agent gives as a step, however many turns and questions it takes.
@@ -93,10 +99,12 @@ class Agents:
             RunCancelled: a deadline said so.
         """
         # Where it fails it stays: a person may have it tried again, which does no tool twice.
+        self._alone[scope.path] = asyncio.Lock()
         content = await self._work(agent, node, scope, None)
         told = self._progress.agent_at(scope.path)
         usage, messages = told.usage, told.messages if agent.keeps_messages else []
         self._progress.end_agent(scope.path)
+        del self._alone[scope.path]
         return StepOutput(
             step_name=node.name,
             path=scope.path,
@@ -116,7 +124,12 @@ class Agents:
                     told = each.tool, each.call_id, each.outcome
                     self._journal.tool_done(node, scope, agent.agent, *told)
                 match taken:
-                    case Finished(output=output):
+                    case Finished(output=output, not_called=tools):
+                        for tool in tools:
+                            at = workflow.now()
+                            self._functions.happened(
+                                ToolNotCalled(at=at, path=scope.path, tool=tool)
+                            )
                         return output
                     case Exhausted(error=error):
                         # Where it is tried again, with more to use, it goes on.
@@ -202,10 +215,10 @@ class Agents:
         arguments = needed.arguments or {}
         given = ToolGiven(tool=need.tool, call_id=need.call_id, arguments=arguments)
         self._journal.tool_started(node, scope, agent.agent, given)
+        call = _call_of(agent, need)
         try:
-            done = await self._functions.call(
-                "tool", _call_of(agent, need), node, scope, tool=given
-            )
+            async with self._turn_of(needed):
+                done = await self._functions.call("tool", call, node, scope, tool=given)
         except StepFailed as failed:
             return self._failed(needed, failed)
         fed = _FED.validate_python(done.value)
@@ -214,6 +227,10 @@ class Agents:
             return fed
         said = EDITED + json.dumps(told, ensure_ascii=False)
         return fed.model_copy(update={"note": said})
+
+    def _turn_of(self, needed: NeedProgress) -> AbstractAsyncContextManager[None]:
+        locks = [lock for path, lock in self._alone.items() if needed.path.startswith(f"{path}.")]
+        return locks[0] if needed.need.alone else nullcontext()
 
     def _failed(self, needed: NeedProgress, failed: StepFailed) -> AnyFed | None:
         need = needed.need
@@ -389,7 +406,7 @@ def _fills(need: Need) -> bool:
 def _refused(need: Need, record: ResolutionRecord) -> AnyFed:
     if record.timed_out:
         # Not a person's no: nobody has decided anything.
-        reason = "nobody decided before the deadline, so it was not called"
+        reason = NOT_ANSWERED if need.asks is Asks.question else NOT_DECIDED
     else:
         who = record.resolved_by or "a person"
         why = record.feedback or record.comment

@@ -14,6 +14,7 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict
+from temporalio.api.enums.v1 import PendingWorkflowTaskState
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -36,6 +37,7 @@ TRIES = 5
 AT_ONCE = 8
 """Calls in flight for one caller; a run takes ten updates at a time (Temporal's limit)."""
 
+SCHEDULED = PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
 _ABSENT = {
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.CANCELLED,
@@ -115,6 +117,27 @@ class Reach:
             yield
         finally:
             lock.release()
+
+    async def taken_up(self, run_id: str) -> bool:
+        """Return whether a worker has begun the workflow task that waits now, where one does; False
+        after `PATIENCE`.
+
+        Once its worker is dead a task waits for it, for ten seconds; a query meanwhile goes to
+        another worker, which keeps what it makes of the events that wait. An update or a signal
+        that then comes with the same task is handled after those events, and on replay before them:
+        the run could never be replayed again.
+        """
+        give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
+        waited, pause = dict[int, None](), 0.005
+        while asyncio.get_running_loop().time() < give_up:
+            pending = (await self.describe(run_id)).raw_description.pending_workflow_task
+            waited[pending.scheduled_time.ToNanoseconds()] = None
+            # One that takes the place of another is what was given up; after that the run is busy.
+            if pending.state != SCHEDULED or len(waited) > 2:
+                return True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.25)
+        return False
 
     async def requirements(self, run_id: str, *, resolved: bool) -> RunRequirements:
         """Return what the run asks; works for every workflow with a gate.

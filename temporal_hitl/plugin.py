@@ -101,7 +101,7 @@ class HitlPlugin(SimplePlugin):
         self, existing: Sequence[Callable[..., Any]] | None
     ) -> Sequence[Callable[..., Any]]:
         ours = [*activities_of(self.registry, self._line), self._verification.activity()]
-        # One that runs workflows alone takes no activity, unless it is told whom to tell.
+        # One that runs workflows alone leaves the telling to others, unless it knows whom to tell.
         if existing or self.registry.names or configured():
             ours += telling_activities(self._line)
         return _joined(existing or (), ours, _activity_name, "activity type")

@@ -133,6 +133,9 @@ class Guard(_Crossing):
     strict_deadline: bool = False
     conditional: bool = False
     """Whether only some calls wait, as the agent's code says of their arguments."""
+    alone: bool = False
+    """Whether no other such tool of the step runs meanwhile, as it reads and changes what they
+    share."""
 
 
 class Need(Guard):
@@ -173,6 +176,8 @@ class Finished(_Taken):
 
     kind: Literal["finished"] = "finished"
     output: JsonValue = None
+    not_called: list[str] = []
+    """Guarded tools that it called in the same response, about which nobody is asked."""
 
 
 class Needs(_Taken):

@@ -18,6 +18,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_core import to_jsonable_python
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import HitlClient, RunOptions, WorkflowRunOutput
@@ -28,7 +29,9 @@ from tests.stage import ended, paused, replay_each, serving
 
 Called: TypeAlias = tuple[str, Any]
 """A tool's name, and the arguments: a dict, or any text in the place of one."""
-Says: TypeAlias = "str | Sequence[Called] | Callable[[list[ModelMessage], AgentInfo], Says]"
+Says: TypeAlias = (
+    "str | Sequence[Called] | ModelResponse | Callable[[list[ModelMessage], AgentInfo], Says]"
+)
 
 
 def scripted(*turns: Says) -> FunctionModel:
@@ -41,6 +44,8 @@ def scripted(*turns: Says) -> FunctionModel:
         said = turns[place] if place < len(turns) else heard(messages)
         if callable(said):
             said = said(messages, info)
+        if isinstance(said, ModelResponse):
+            return said
         if isinstance(said, str):
             return ModelResponse(parts=[TextPart(said)])
         calls = enumerate(cast(Sequence[Called], said))
@@ -57,13 +62,17 @@ def heard(messages: list[ModelMessage], _: Any = None) -> str:
 def _told(part: Any) -> str:
     match part:
         case ToolReturnPart(tool_name=name, content=content):
-            return f"{name}: {content if isinstance(content, str) else json.dumps(content)}"
+            return f"{name}: {content if isinstance(content, str) else _as_json(content)}"
         case RetryPromptPart(tool_name=name):
             return f"{name} again: {part.model_response()}"
         case UserPromptPart(content=content):
-            return str(content)
+            return content if isinstance(content, str) else _as_json(content)
         case _:
             return ""
+
+
+def _as_json(content: Any) -> str:
+    return json.dumps(to_jsonable_python(content))
 
 
 @dataclass

@@ -42,7 +42,7 @@ from tests.processes import Running, running
 from tests.processes.agents import desk
 from tests.processes.worker import lines
 from tests.provider import Calls, Holds, Provider, Refuses, Says, Script, provider
-from tests.stage import ended, new_queue, paused, replays, serving, until
+from tests.stage import ended, new_queue, paused, replay_each, replays, serving, until
 from tests.test_server_killed import again
 
 
@@ -107,11 +107,12 @@ class Desk:
         asked = (await paused(self.client, run)).requirements[0]
         await self.client.resolve(run, Confirm(requirement_id=asked.id))
 
-    async def finished(self, run: str) -> WorkflowRunOutput:
-        """Return a run's output at its end, after replaying its history."""
-        output = await ended(self.client, run)
-        await replays(self.client.handle(run), desk(self.ledger, self.said.url).workflow)
-        return output
+    async def finished(self, runs: dict[str, str]) -> dict[str, WorkflowRunOutput]:
+        """Return each run's output at its end, after replaying the histories of all."""
+        outputs = {prompt: await ended(self.client, run) for prompt, run in runs.items()}
+        handles = [self.client.handle(run) for run in runs.values()]
+        await replay_each(handles, desk(self.ledger, self.said.url).workflow)
+        return outputs
 
 
 @asynccontextmanager
@@ -133,21 +134,47 @@ def usage(output: WorkflowRunOutput) -> tuple[int, ...]:
     return tuple(used[e] for e in ("requests", "input_tokens", "output_tokens", "tool_calls"))
 
 
-# A run for each thing that a worker can be at when it dies.
-SCRIPTS: dict[str, Script] = {
-    "asking": [calls("count a1"), Holds(Says("asked"))],
-    "calling": [calls("note b1")],
-    "one_of_three": [calls("note c1", "note c2", "note c3")],
-    "told": [calls("refund d1"), calls("refund d2"), Holds(Says("told"))],
-    "paused": [calls("refund e1")],
-    "again": [calls("notify f1")],
-    "reported": [calls("refund g1")],
-    "retried": [calls("refund h1")],
-    "skipped": [calls("refund i1")],
-    "unasked": [calls("charge j1")],
+@dataclass(frozen=True)
+class Row:
+    """What a worker can be at when it dies, and what comes of it."""
+
+    script: Script
+    places: list[int]
+    """How far the conversation was at each request that the provider saw."""
+    content: str
+    used: tuple[int, ...] = (2, 20, 10, 0)
+
+
+UNKNOWN = "it is not known whether it happened, and nobody could tell; do not call it again"
+ROWS = {
+    "asking": Row([calls("count a1"), Holds(Says("asked"))], [0, 1, 1], "asked", (2, 20, 10, 1)),
+    "calling": Row([calls("note b1")], [0, 1], "end: b1 done", (2, 20, 10, 1)),
+    "one_of_three": Row(
+        [calls("note c1", "note c2", "note c3")],
+        [0, 1],
+        "end: c1 done | c2 done | c3 done",
+        (2, 20, 10, 3),
+    ),
+    "told": Row(
+        [calls("refund d1"), calls("refund d2"), Holds(Says("told"))],
+        [0, 1, 2, 2],
+        "told",
+        (3, 30, 15, 0),
+    ),
+    "paused": Row([calls("refund e1")], [0, 1], "end: e1 done"),
+    "again": Row([calls("notify f1")], [0, 1], "end: f1 done"),
+    "reported": Row([calls("refund g1")], [0, 1], "end: it came through"),
+    "retried": Row([calls("refund h1")], [0, 1], "end: h1 done"),
+    "skipped": Row([calls("refund i1")], [0, 1], f'end: {{"error":"{UNKNOWN}"}}'),
+    "unasked": Row([calls("charge j1")], [0, 1], "end: it was paid"),
 }
 HELD = ("b1", "c3", "f1", "g1", "h1", "i1", "j1")
 ONCE, TWICE, CUT = ["start", "end"], ["start", "start", "end"], ["start"]
+WROTE = {
+    **dict.fromkeys(("a1", "c1", "c2", "d1", "d2", "e1"), ONCE),
+    **dict.fromkeys(("b1", "c3", "f1", "h1"), TWICE),
+    **dict.fromkeys(("g1", "i1", "j1"), CUT),
+}
 
 
 async def test_whatever_it_is_at(env: WorkflowEnvironment, tmp_path: Path) -> None:
@@ -155,55 +182,24 @@ async def test_whatever_it_is_at(env: WorkflowEnvironment, tmp_path: Path) -> No
     nothing else is; of an approved tool that was cut short a person says what became of it.
     """
     client = HitlClient(env.client, task_queue=new_queue())
+    scripts = {prompt: row.script for prompt, row in ROWS.items()}
     with env.with_time_skipping_disabled():
-        async with a_desk(client, tmp_path / "ledger", **SCRIPTS) as site:
+        async with a_desk(client, tmp_path / "ledger", **scripts) as site:
             site.hold(*HELD)
             async with site.worker() as first:
-                runs = await site.start(*SCRIPTS)
+                runs = await site.start(*ROWS)
                 await brought_so_far(site, runs)
                 await first.killed()
             site.let_go(*HELD)
             async with site.worker():
                 asked = await answered(site, runs)
-                done = {prompt: await site.finished(run) for prompt, run in runs.items()}
+                done = await site.finished(runs)
 
-    said = site.said
-    assert {
-        "asking": [0, 1, 1],
-        "calling": [0, 1],
-        "one_of_three": [0, 1],
-        "told": [0, 1, 2, 2],
-        "paused": [0, 1],
-        "again": [0, 1],
-        "reported": [0, 1],
-        "retried": [0, 1],
-        "skipped": [0, 1],
-        "unasked": [0, 1],
-    } == {prompt: said.places_of(prompt) for prompt in SCRIPTS}
-    once = {name: ONCE for name in ("a1", "c1", "c2", "d1", "d2", "e1")}
-    twice = {name: TWICE for name in ("b1", "c3", "f1", "h1")}
-    cut = {name: CUT for name in ("g1", "i1", "j1")}
-    assert once | twice | cut == {name: site.wrote(name) for name in (*once, *twice, *cut)}
-    assert {
-        "asking": "asked",
-        "calling": "end: b1 done",
-        "one_of_three": "end: c1 done | c2 done | c3 done",
-        "told": "told",
-        "paused": "end: e1 done",
-        "again": "end: f1 done",
-        "reported": "end: it came through",
-        "retried": "end: h1 done",
-        "skipped": 'end: {"error":"it is not known whether it happened, and nobody could tell; do'
-        ' not call it again"}',
-        "unasked": "end: it was paid",
-    } == {prompt: output.content for prompt, output in done.items()}
-    assert {
-        "asking": (2, 20, 10, 1),
-        "calling": (2, 20, 10, 1),
-        "one_of_three": (2, 20, 10, 3),
-        "told": (3, 30, 15, 0),
-    } | {prompt: (2, 20, 10, 0) for prompt in list(SCRIPTS)[4:]} == {
-        prompt: usage(output) for prompt, output in done.items()
+    places = {prompt: site.said.places_of(prompt) for prompt in ROWS}
+    assert {prompt: row.places for prompt, row in ROWS.items()} == places
+    assert WROTE == {name: site.wrote(name) for name in WROTE}
+    assert {prompt: (row.content, row.used) for prompt, row in ROWS.items()} == {
+        prompt: (output.content, usage(output)) for prompt, output in done.items()
     }
     assert {"a1": "counted"} == done["asking"].session_state
     assert ["tool_outcome"] * 4 == [each.kind for each in asked]
@@ -259,7 +255,7 @@ def throttles(definition: Workflow) -> tuple[timedelta, timedelta]:
         "default_heartbeat_throttle_interval": timedelta(seconds=30),
         "max_heartbeat_throttle_interval": timedelta(seconds=60),
     }
-    configured = HitlPlugin(workflows=[definition]).configure_worker(config)
+    configured: Any = HitlPlugin(workflows=[definition]).configure_worker(config)
     names = ("default_heartbeat_throttle_interval", "max_heartbeat_throttle_interval")
     return configured[names[0]], configured[names[1]]
 
@@ -287,7 +283,7 @@ async def test_shut_down_in_time(env: WorkflowEnvironment, tmp_path: Path) -> No
                 site.let_go("b1", "c1")
                 await first.gone()
             async with site.worker():
-                done = {prompt: await site.finished(run) for prompt, run in runs.items()}
+                done = await site.finished(runs)
 
     assert {"asking": [0, 1, 2], "calling": [0, 1], "approved": [0, 1]} == {
         prompt: site.said.places_of(prompt) for prompt in scripts
@@ -323,7 +319,7 @@ async def test_shut_down_at_once(env: WorkflowEnvironment, tmp_path: Path) -> No
             async with site.worker():
                 asked = (await paused(client, runs["approved"])).requirements[0]
                 await client.resolve(runs["approved"], Retry(requirement_id=asked.id))
-                done = {prompt: await site.finished(run) for prompt, run in runs.items()}
+                done = await site.finished(runs)
 
     assert "tool_outcome" == asked.kind
     assert {"asking": [0, 1, 1], "approved": [0, 1]} == {
@@ -348,7 +344,8 @@ async def test_the_server_too(tmp_path: Path) -> None:
         client = HitlClient(connected, task_queue=queue)
         async with a_desk(client, ledger, go=[calls("note a1", "refund a2")]) as site:
             async with site.worker() as first:
-                run = (await site.start("go"))["go"]
+                runs = await site.start("go")
+                run = runs["go"]
                 before = (await paused(client, run)).requirements
                 assert server.pid is not None
                 os.kill(server.pid, signal.SIGKILL)
@@ -356,7 +353,7 @@ async def test_the_server_too(tmp_path: Path) -> None:
             async with site.worker():
                 after = (await again(client, run)).requirements
                 await client.resolve(run, Confirm(requirement_id=after[0].id))
-                output = await site.finished(run)
+                output = (await site.finished(runs))["go"]
 
     assert before == after
     assert ([0, 1], ONCE, ONCE) == (site.said.places, site.wrote("a1"), site.wrote("a2"))

@@ -102,6 +102,7 @@ async def test_arguments_that_make_no_sense(env: WorkflowEnvironment) -> None:
     assert ("end: refunded 5", 4) == (output.content, len(said.asked))
 
 
+@pytest.mark.slow
 async def test_a_provider_that_errs(
     env: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:

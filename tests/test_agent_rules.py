@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai import RunContext, ToolReturn
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ModelRetry
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.tools import DeferredToolRequests, ToolDefinition
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 from temporalio.testing import WorkflowEnvironment
@@ -31,10 +32,13 @@ from temporal_hitl import (
     Report,
     RunStatus,
     Step,
+    UserInputField,
     Workflow,
 )
 from temporal_hitl.agents import (
     Agent,
+    Ask,
+    AskingFunction,
     Function,
     RunRequirement,
     Team,
@@ -99,6 +103,11 @@ ASKS_FOR: list[Called] = [
         },
     )
 ]
+
+
+class Verdict(BaseModel):
+    guilty: bool
+    since: date
 
 
 # Partial answers
@@ -287,6 +296,64 @@ async def test_a_team_as_a_member(desk: Desk) -> None:
     assert "delegate: delegate: wipe: wiped sda" == ended.content
 
 
+async def knows(ask: Ask, prompt: str) -> str:
+    times = UserInputField("times", "int", required=False, value=2)
+    answer = await ask.question("Really?", [UserInputField("word"), times])
+    return f"{prompt}: {answer['times'] * answer['word']}"
+
+
+strangers = Team(
+    "strangers",
+    [AskingFunction(knows), PydanticAgent(scripted(heard), name="theirs_too", description="Reads")],
+    scripted(
+        [
+            ("delegate", {"member": "knows", "task": "a"}),
+            ("delegate", {"member": "theirs_too", "task": "b"}),
+            ("delegate", {"member": "nobody", "task": "c"}),
+        ]
+    ),
+)
+
+
+async def test_members_of_any_kind(desk: Desk) -> None:
+    """Whatever can be a step as an agent can be a member; a task for nobody goes back."""
+    run, (asked,) = await desk.by_id(strangers, "strangers.1.knows.1.question")
+    asked.provide_user_input({"word": "yes"})
+    await desk.send(asked)
+    ended = await desk.end(run)
+
+    assert ("knows", "user_input") == (asked.member_agent_name, asked.pause_type)
+    told = [each for each in ended.content.split("; ") if "again" not in each]
+    assert ["delegate: a: yesyes", "delegate: b"] == told[:2]
+    assert "Input should be 'knows' or 'theirs_too'" in str(ended.step_results[0].messages)
+
+
+spent = agent("spent", [("wipe", A)], usage_limits={"request_limit": 1})
+fresh = agent("fresh", [("wipe", B)])
+half_spent = Team(
+    "half_spent",
+    [spent, fresh],
+    scripted([("delegate", {"member": name, "task": "wipe"}) for name in ("spent", "fresh")]),
+)
+
+
+async def test_a_member_that_fails(desk: Desk) -> None:
+    """A member's failure goes to the leader as a tool's would; the other members go on, and the run
+    tells of it.
+    """
+    of_spent, of_fresh = "half_spent.1.spent.1.wipe", "half_spent.1.fresh.1.wipe"
+    run, _ = await desk.by_id(half_spent, of_spent, of_fresh)
+    await desk.resolve(run, Confirm(requirement_id=of_spent))
+    await desk.asked(run, of_fresh)
+    await desk.resolve(run, Confirm(requirement_id=of_fresh))
+    ended = await desk.end(run)
+
+    assert RunStatus.completed is ended.status
+    assert "request_limit of 1" in ended.content and "wipe: wiped sdb" in ended.content
+    assert [("node_failed", "half_spent.1.spent")] == [(e.event, e.path) for e in ended.events]
+    assert {"wipe sda 1", "wipe sdb 1"} == set(done[run])
+
+
 # A turn that asks for several things
 
 mixed = Agent(
@@ -343,6 +410,53 @@ async def test_an_unknown_tool_beside_a_guarded_one(desk: Desk) -> None:
 
     assert "wipe: wiped sda" in ended.content
     assert "format: Unknown tool name: 'format'" in ended.content
+
+
+# Responses that say more than one thing
+
+says_and_calls = agent(
+    "says_and_calls",
+    ModelResponse(parts=[TextPart("I wipe it"), ToolCallPart("wipe", A, "c")]),
+)
+ends_and_calls = Agent(
+    "ends_and_calls",
+    scripted([("final_result", {"guilty": True, "since": "2026-01-02"}), ("wipe", A)]),
+    tools=[wipe],
+    output_type=Verdict,
+)
+twice_one_id = agent(
+    "twice_one_id",
+    ModelResponse(parts=[ToolCallPart("wipe", A, "c"), ToolCallPart("wipe", B, "c")]),
+    max_retries=0,
+)
+
+
+async def test_text_beside_a_call(desk: Desk) -> None:
+    """A guarded call waits, whatever is said beside it."""
+    output = await desk.open(says_and_calls, "says_and_calls.1.wipe")
+    await desk.resolve(output.run_id, Confirm(requirement_id="says_and_calls.1.wipe"))
+
+    assert "wipe: wiped sda" == (await desk.end(output.run_id)).content
+
+
+async def test_a_result_beside_a_call(desk: Desk) -> None:
+    """Where an agent gives its result beside a guarded call, that is not made, and the run says
+    so.
+    """
+    ended = await desk.end(await desk.start(ends_and_calls))
+
+    assert RunStatus.completed is ended.status
+    (event,) = ended.events
+    assert ("ends_and_calls", "wipe") == (event.path, getattr(event, "tool", None))
+    assert [] == done[ended.run_id] == ended.resolutions
+
+
+async def test_two_calls_of_one_id(desk: Desk) -> None:
+    """Calls that nobody could tell apart fail the turn, and neither is made."""
+    ended = await desk.end(await desk.start(twice_one_id))
+
+    assert RunStatus.error is ended.status and "duplicate ids" in str(ended.error)
+    assert [] == done[ended.run_id] == ended.resolutions
 
 
 # Arguments that a person edits
@@ -555,7 +669,7 @@ def test_a_pydantic_ai_agent_without_a_name() -> None:
 # Confirmation on a condition
 
 
-def _much(amount: int, **_: Any) -> bool:
+def _much(amount: int) -> bool:
     if amount < 0:
         raise ValueError("who knows")
     return amount > 100
@@ -781,6 +895,8 @@ OPTIONS: dict[str, Any] = {
     "no option 'modell'": lambda: Agent("a", modell="x"),  # type: ignore[call-arg]
     "usage_limits": lambda: Agent("a", usage_limits={"requests": 3}).adapter,
     "members of different names": lambda: Team("t", [left, left]),
+    "no agent": lambda: Team("t", [left, 5]),  # type: ignore[list-item]
+    "stands for two things": lambda: Agent("a", tools=[Function(lookup, name="turn")]),
     "needs members": lambda: Team("t", []),
 }
 
@@ -850,11 +966,6 @@ async def test_usage_limits_in_a_step(desk: Desk) -> None:
     assert ["work"] == [each.path for each in ended.failed_steps]
 
 
-class Verdict(BaseModel):
-    guilty: bool
-    since: date
-
-
 judge = Agent(
     "judge",
     scripted([("wipe", A)], [("final_result", {"guilty": True, "since": "2026-01-02"})]),
@@ -887,6 +998,68 @@ counter = agent(
     tools=[count, count_guarded],
     session_state={"n": 10},
 )
+
+
+@tool(requires_confirmation=True)
+async def count_slowly(session_state: dict[str, Any]) -> int:
+    """Count, and let others work meanwhile."""
+    before = session_state.get("n", 0)
+    await asyncio.sleep(0.05)
+    session_state["n"] = before + 1
+    return session_state["n"]
+
+
+slow = [("count_slowly", {}), ("count_slowly", {})]
+racing = Team(
+    "racing",
+    [agent(name, slow, tools=[count_slowly]) for name in ("one", "two")],
+    scripted([("delegate", {"member": name, "task": "count"}) for name in ("one", "two")]),
+)
+
+
+async def test_tools_that_share_the_state(desk: Desk) -> None:
+    """Approved tools that read and change what they share do so one after another, in the members
+    too: nothing that one wrote is lost.
+    """
+    ids = [f"racing.1.{m}.1.count_slowly{n}" for m in ("one", "two") for n in ("", "-2")]
+    run, asked = await desk.by_id(racing, *ids)
+    for each in asked:
+        each.confirm()
+    await asyncio.gather(*map(desk.send, asked))
+    ended = await desk.end(run)
+
+    assert ({"n": 4}, []) == (ended.session_state, ended.events)
+
+
+writers: PydanticAgent[Any, str] = PydanticAgent(
+    scripted([("write", {"name": "a"}), ("write", {"name": "b"})]), name="writers"
+)
+at_once = asyncio.Barrier(2)
+
+
+@writers.tool(requires_approval=True)
+async def write(ctx: RunContext[Any], name: str) -> str:
+    await asyncio.wait_for(at_once.wait(), 10)
+    ctx.deps.session_state["by"] = name
+    return name
+
+
+in_a_third_step = Workflow("with_writers", [writers])
+
+
+async def test_tools_that_write_at_once(desk: Desk) -> None:
+    """Where tools of which nothing is known work at once and write one key differently, the last to
+    end wins, and the run says so.
+    """
+    output = await desk.open(in_a_third_step, "writers.1.write", "writers.1.write-2")
+    both = [Confirm(requirement_id=each.id) for each in output.run.requirements]
+    await asyncio.gather(*(desk.resolve(output.run_id, each) for each in both))
+    ended = await desk.end(output.run_id)
+
+    (conflict,) = ended.events
+    assert ("writers.1", "by") == (conflict.path, getattr(conflict, "key", None))
+    won = {"writers.1.write": "a", "writers.1.write-2": "b"}[getattr(conflict, "kept", "")]
+    assert {"by": won} == ended.session_state
 
 
 async def test_session_state(desk: Desk) -> None:

@@ -278,8 +278,8 @@ broken: list[str] = []
 
 
 def breaks(messages: Any, info: Any) -> Any:
-    """Fail once after the tool has run."""
-    if "breaks" not in broken:
+    """Fail after the tool has run: in its turn, and in the one that this is handed over to."""
+    if len(broken) < 2:
         broken.append("breaks")
         raise ConnectionError("no model")
     return heard(messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from temporal_hitl import Confirm, HitlClient, HitlPlugin, Step, StepInput, Workflow
-from temporal_hitl.http import Inbox, _rows, _snapshot
+from temporal_hitl.http import Inbox, _health, _rows, _snapshot
+from temporal_hitl.http._health import health_router
 from tests.pages import read
 from tests.stage import ended, paused, replays, server_options
 from tests.test_http_events import next_of, stream
@@ -47,7 +49,8 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 def impatient() -> Iterator[None]:
     """Have Temporal given up soon; a busy machine may seem to have none meanwhile."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(_rows, "PATIENCE", timedelta(seconds=0.5))
+        for each in (_rows, _health):
+            patched.setattr(each, "PATIENCE", timedelta(seconds=0.5))
         yield
 
 
@@ -86,6 +89,7 @@ async def test_while_temporal_is_down(tmp_path: Path, brisk: None) -> None:
         async with server(port, file):
             client = await connected(port)
             app = application(client, ask, inbox=Inbox())
+            app.include_router(health_router(client))
             http = await open_.enter_async_context(listening(app))
             told = await open_.enter_async_context(stream(http))
             await event(told, "ready")
@@ -97,10 +101,11 @@ async def test_while_temporal_is_down(tmp_path: Path, brisk: None) -> None:
         async with stream(http) as late:
             meanwhile = [await next_of(late), await next_of(late)]
         page, listed = read(await http.get("/inbox")), await http.get("/requirements")
+        ready = await asyncio.wait_for(http.get("/health/ready"), 5)
         async with server(port, file):
             await event(told, "available")
             soon.close()
-            again = read(await http.get("/inbox"))
+            assert [] == read(await http.get("/inbox")).all("p", class_="notice")
             async with working(client):
                 await client.resolve(run, Confirm(requirement_id="ask"))
                 await ended(client, run)
@@ -114,4 +119,4 @@ async def test_while_temporal_is_down(tmp_path: Path, brisk: None) -> None:
     notice = page.one("p", class_="notice").text
     assert f"cannot be reached since {since:%Y-%m-%d %H:%M:%S} UTC" in notice
     assert [run] == [each.text for each in page.all("a") if each.text == run]
-    assert (503, []) == (listed.status_code, again.all("p", class_="notice"))
+    assert (503, 503) == (listed.status_code, ready.status_code)

@@ -13,7 +13,13 @@ from temporal_hitl import ResolutionRecord
 from temporal_hitl import workflow as hitl
 from temporal_hitl.http.inbox._pages import Posted
 from temporal_hitl.http.inbox._widgets import arguments, filled
-from temporal_hitl.requirements import Question, ToolConfirmation, ToolExecution, ToolInput
+from temporal_hitl.requirements import (
+    Question,
+    ToolConfirmation,
+    ToolExecution,
+    ToolInput,
+    ToolOutcome,
+)
 from tests.pages import read, send
 from tests.stage import replays, serving, until
 from tests.test_inbox import HOSTILE, all_open, inbox, path
@@ -27,6 +33,7 @@ ASKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "run": (ToolExecution, CALL),
     "text": (ToolExecution, CALL),
     "ask": (Question, {"form": FORM, "agent_name": "Clerk"}),
+    "lost": (ToolOutcome, CALL | {"error_message": HOSTILE}),
 }
 
 
@@ -62,6 +69,7 @@ ANSWERS: list[tuple[str, str, dict[str, Any], Any]] = [
     ("run", "report", {"value__result": '{"sent": [1]}'}, {"sent": [1]}),
     ("text", "report", {"value__result": "all\ngone"}, "all\ngone"),
     ("ask", "answer", {"value__to": "Cy"}, {"to": "Cy"}),
+    ("lost", "report", {"value__result": "it has happened"}, "it has happened"),
 ]
 
 

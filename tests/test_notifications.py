@@ -27,7 +27,7 @@ from temporal_hitl import (
 )
 from temporal_hitl.http import Inbox
 from tests.sink import SECRETS, Sink, sink
-from tests.stage import ended, paused, replay_all, replays, serving, until
+from tests.stage import details, ended, paused, replay_all, replays, serving, until
 from tests.telling import dumped, notifications, subscribe
 from tests.told_by_hand import Refund
 from tests.web import free_port, web
@@ -199,7 +199,7 @@ async def attempts(handle: WorkflowHandle[Any, Any], least: int) -> bool:
     return any(each.attempt > least for each in pending)
 
 
-@pytest.mark.parametrize("how", ["cancelled", "failed", "rejected", "withdrawn with a branch"])
+@pytest.mark.parametrize("how", ["cancelled", "failed", "rejected"])
 async def test_however_it_ends(env: WorkflowEnvironment, managers: Sink, how: str) -> None:
     """What is open when a run ends, in whatever way, is told as closed."""
     after = Step("breaks", breaks, requires_confirmation=True, on_error="fail", max_retries=0)
@@ -291,6 +291,7 @@ async def test_no_secret_anywhere(
             run = await started(client, definition)
             (opening,) = await notifications(client, run)
             await until(lambda: attempts(opening, 2))
+            await until(lambda: len(managers.calls) == 2)
             await client.resolve(run, Confirm(requirement_id="process"))
             await ended(client, run)
             outcome = await opening.result()
@@ -352,6 +353,28 @@ async def test_given_up(
     why = "not told: subscriber 'down': no answer: ConnectionError"
     assert {OPENED: {"down": why, "managers": "told"}} == result
     assert OPENED == managers.calls[0].event
+
+
+async def test_too_many(
+    env: WorkflowEnvironment, managers: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notices that would be more than a run may have under way are left out; its details say so,
+    and it goes on.
+    """
+    monkeypatch.setattr("temporal_hitl._notices.MOST", 1)
+    managers.delay = 5.0
+    definition = Workflow("many", [Parallel("all", asks("a"), asks("b"))], notify=["managers"])
+    async with serving(env, definition) as client:
+        run = await started(client, definition)
+        shown = await details(client.handle(run))
+        await until(lambda: managers.calls)
+        await client.cancel(run)
+        output = await ended(client, run)
+
+    left_out = "requirement.opened is not told; too many notices are under way"
+    assert f"all.b: {left_out}" in shown and f"all.a: {left_out}" not in shown
+    assert RunStatus.cancelled is output.status
+    assert [(OPENED, "all.a")] == managers.told()
 
 
 async def test_one_of_two_urls(

@@ -179,33 +179,33 @@ def test_a_missing_package(package: str, monkeypatch: pytest.MonkeyPatch) -> Non
 async def own() -> None: ...
 
 
-@pytest.mark.parametrize(("workflows", "activities", "served", "environment", "expected"), [
-    ([], [own], (), {}, (0, 3)),
-    ([Refund], [], (), {}, (2, 0)),
-    ([Refund], [], (), {"HITL_NOTIFY_OPS": "json://x"}, (2, 2)),
-    ([Refund], [own], (), {}, (2, 3)),
-    ([], [], (Workflow("w", [asks()]),), {}, (2, 5)),
+@pytest.mark.parametrize(("workflows", "activities", "served", "environment", "runs", "tells"), [
+    ([], [own], (), {}, [], True),
+    ([Refund], [], (), {}, ["Refund", "Notification"], False),
+    ([Refund], [], (), {"HITL_NOTIFY_OPS": "json://x"}, ["Refund", "Notification"], True),
+    ([Refund], [own], (), {}, ["Refund", "Notification"], True),
+    ([], [], (Workflow("w", [asks()]),), {}, ["Pipeline", "Notification"], True),
 ])  # fmt: skip
 def test_what_a_worker_serves(
     workflows: list[type],
     activities: list[Any],
     served: tuple[Workflow, ...],
     environment: dict[str, str],
-    expected: tuple[int, int],
+    runs: list[str],
+    tells: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A worker that runs activities alone takes no workflows, and one that runs workflows alone
-    takes no activities unless it is told whom to tell: others of its queue have those.
+    tells nobody unless it is told whom to tell: others of its queue do.
     """
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     config = WorkerConfig(workflows=workflows, activities=activities)  # pyright: ignore[reportCallIssue]
     configured = HitlPlugin(workflows=served).configure_worker(config)
+    names = [each.__name__ for each in configured.get("activities", ())]
 
-    assert expected == (
-        len(configured.get("workflows", ())),
-        len(configured.get("activities", ())),
-    )
+    assert runs == [each.__name__ for each in configured.get("workflows", ())]
+    assert [tells, tells] == [name in names for name in ("tell", "is_open")]
 
 
 def test_the_page_about_it() -> None:

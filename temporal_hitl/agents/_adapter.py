@@ -285,7 +285,8 @@ class _Work:
             try:
                 return await self._steps(run, fed=results is None)
             except UsageLimitExceeded as error:
-                return Exhausted(**self._taken(self._now), error=str(error))
+                now = self._now or run.all_messages()
+                return Exhausted(**self._taken(now), error=str(error))
 
     def _model(self) -> Any:
         own = self._adapter.agent.model
@@ -335,10 +336,13 @@ class _Work:
     def _ended(self, run: Any) -> AnyTaken:
         messages, output = run.all_messages(), run.result.output
         delta = self._taken(messages)
-        if not isinstance(output, DeferredToolRequests):
-            return Finished(**delta, output=_OUTPUT.dump_python(output, mode="json"))
-        waiting = {each.tool_call_id for each in (*output.calls, *output.approvals)}
         response = next(e for e in reversed(messages) if isinstance(e, ModelResponse))
+        if not isinstance(output, DeferredToolRequests):
+            called = [each.tool_name for each in response.tool_calls]
+            left = [name for name in called if name in self._scope.guarded]
+            data = _OUTPUT.dump_python(output, mode="json")
+            return Finished(**delta, output=data, not_called=left)
+        waiting = {each.tool_call_id for each in (*output.calls, *output.approvals)}
         calls = [each for each in response.tool_calls if each.tool_call_id in waiting]
         return Needs(**delta, needs=[self._adapter.need(each, output) for each in calls])
 

@@ -6,7 +6,7 @@ Views: what they show is the run's own question, and what they decide is a draft
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from temporal_hitl.agents._fields import (
     only_chooses,
     questions_of,
 )
+from temporal_hitl.agents._views import ResolvedRequirement, ToolCallView
 from temporal_hitl.drafts import StepRequirement
 from temporal_hitl.errors import DefinitionError, MalformedResolution
 from temporal_hitl.requirements import (
@@ -30,7 +31,6 @@ from temporal_hitl.requirements import (
     Question,
     Reject,
     Report,
-    ResolutionRecord,
     Retry,
     Skip,
     ToolConfirmation,
@@ -40,29 +40,6 @@ from temporal_hitl.requirements import (
 )
 
 _REQUIREMENT: TypeAdapter[AnyRequirement] = TypeAdapter(AnyRequirement)
-
-
-@dataclass(frozen=True)
-class ToolCallView:
-    """A tool's call, as a requirement shows it."""
-
-    tool_name: str | None
-    tool_args: dict[str, Any] = field(default_factory=dict[str, Any])
-    requires_confirmation: bool = False
-    confirmed: bool | None = None
-    """What is decided here, and not sent yet."""
-    confirmation_note: str | None = None
-    requires_user_input: bool = False
-    external_execution_required: bool = False
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether it waits for anybody."""
-        return (
-            self.requires_confirmation
-            or self.requires_user_input
-            or self.external_execution_required
-        )
 
 
 class RunRequirement:
@@ -370,33 +347,3 @@ def drafts_of(requirements: Iterable[Any], run_id: str | None) -> list[StepRequi
         if run_id is not None and draft.run_id != run_id:
             raise DefinitionError(f"{draft.id!r} is asked by run {draft.run_id!r}, not {run_id!r}")
     return drafts
-
-
-@dataclass(frozen=True)
-class ResolvedRequirement:
-    """One thing that an agent's run has waited for."""
-
-    record: ResolutionRecord
-
-    @property
-    def id(self) -> str:
-        """The requirement's id."""
-        return self.record.requirement_id
-
-    @property
-    def confirmation(self) -> bool:
-        """Whether it was approved."""
-        return self.record.approved
-
-    @property
-    def confirmation_note(self) -> str | None:
-        """What was said with a rejection."""
-        return self.record.feedback
-
-    def is_resolved(self) -> bool:
-        """Return True."""
-        return True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON data."""
-        return self.record.model_dump(mode="json")

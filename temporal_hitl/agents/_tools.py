@@ -59,7 +59,11 @@ class ToolOptions(TypedDict, total=False):
 
 
 class Function:
-    """A function as a tool: what the model sees of it, and who is asked before it is called."""
+    """A function as a tool: what the model sees of it, and who is asked before it is called.
+
+    It may take `session_state`, what the run's steps share, and `run_context`. Those that do and
+    are called as activities of their own run one after another, so that no change is lost.
+    """
 
     def __init__(self, function: Callable[..., Any], **options: Unpack[ToolOptions]) -> None:
         if not callable(function):
@@ -124,8 +128,14 @@ class Function:
         """What stands before it, or None where the agent may call it alone."""
         if self._asks is None:
             return None
-        conditional = self.predicate is not None
-        return Guard(asks=self._asks, form=self._form(), conditional=conditional, **self._limits)
+        there = inspect.signature(self.function).parameters
+        return Guard(
+            asks=self._asks,
+            form=self._form(),
+            conditional=self.predicate is not None,
+            alone=any(each in there for each in INJECTED),
+            **self._limits,
+        )
 
     @property
     def deadline(self) -> dict[str, Any]:

@@ -170,6 +170,15 @@ def _nested_continued() -> Workflow:
     return _nested("nested_continued_as_new", count)
 
 
+def _notified(name: str) -> Workflow:
+    hour = timedelta(hours=1)
+    both = [
+        Step(each, load, requires_confirmation=True, hitl_timeout=hour) for each in ("sign", "seal")
+    ]
+    last = Step("send", save, requires_confirmation=True)
+    return Workflow(name, [Parallel(*both, name="all"), last], notify=["nobody", "no-one"])
+
+
 def _signed() -> Workflow:
     review = HumanReview(requires_confirmation=True, roles=["finance"], timeout=timedelta(days=1))
     steps = [Step(name, load, human_review=review) for name in ("first", "second")]
@@ -197,6 +206,8 @@ MADE_BY: dict[str, Workflow | type] = {
     "step_failed_and_the_run_too": _failing("step_failed_and_the_run_too", "fail"),
     "early_stop": Workflow("early_stop", [load, stops, save]),
     "state_conflict": _conflict(),
+    "notified": _notified("notified"),
+    "notification": _notified("notification"),
     "signed_answer": _signed(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,

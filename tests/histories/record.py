@@ -58,6 +58,9 @@ BARE = ("by_hand_not_verified",)
 CHILDREN = {"nested_child": "all.sub"}
 """Recorded of a child of the run, by the path of its step."""
 
+NOTIFICATIONS = ("notification",)
+"""Recorded of what tells the first thing that there is to tell of the run."""
+
 Act = Callable[[HitlClient, str], Awaitable[None]]
 
 
@@ -241,6 +244,14 @@ async def answer_the_desk(client: HitlClient, run: str) -> None:
         await client.resolve(run, answer)
 
 
+async def confirm_both_and_cancel(client: HitlClient, run: str) -> None:
+    await opened(client, run, "all.sign", "all.seal")
+    for key in ("all.seal", "all.sign"):
+        await client.resolve(run, Confirm(requirement_id=key))
+    await opened(client, run, "send")
+    await client.cancel(run)
+
+
 async def sign_both(client: HitlClient, run: str) -> None:
     await opened(client, run, "pay.first", "pay.second")
     clerk = confirmed(client, run, "pay.second", roles=["clerk"])
@@ -261,6 +272,8 @@ async def sign_in_vain(client: HitlClient, run: str) -> None:
 
 ACTS: dict[str, Act] = {
     "support_desk": answer_the_desk,
+    "notified": confirm_both_and_cancel,
+    "notification": confirm_both_and_cancel,
     "signed_answer": sign_both,
     "by_hand_not_verified": sign_in_vain,
     "every_container_asks": answer_each_container,
@@ -304,6 +317,10 @@ async def record(client: HitlClient, name: str) -> str:
             await client.handle(name).result()
         handle = client.handle(name)
         told = client.handle(f"{name}.{CHILDREN[name]}") if name in CHILDREN else handle
+        if name in NOTIFICATIONS:
+            events = (await handle.fetch_history()).events
+            starts = [e.start_child_workflow_execution_initiated_event_attributes for e in events]
+            told = client.handle(next(each.workflow_id for each in starts if each.workflow_id))
         history = json.loads((await told.fetch_history()).to_json())
     return json.dumps(_without_stacks(history), indent=1, sort_keys=True) + "\n"
 

@@ -25,7 +25,7 @@ from temporal_hitl.agents import Agent, OpenAIChat, tool
 from tests.processes.worker import write
 from tests.provider import KEY
 
-SILENT = 2.5
+SILENT = 3.0
 """Seconds of silence after which a turn, or a tool, is taken from its worker."""
 
 
@@ -64,6 +64,7 @@ def desk(ledger: Path, url: str) -> Agent:
         return work("charge", name)
 
     model = OpenAIChat(id="scripted", base_url=url, api_key=KEY)
+    model.model()  # What it imports takes a while, in which no heart beats.
     tools = [note, count, refund, notify, charge]
     return Agent("desk", model, "Be good.", tools, heartbeat_timeout=SILENT)
 
