@@ -32,6 +32,8 @@ from temporal_hitl.run import RunStatus, WorkflowRunOutput
 
 PATIENCE = timedelta(seconds=10)
 """How long a call waits for a worker to answer."""
+SLOW = 0.5
+"""Seconds after which a query's answer most likely came from another worker than the run's own."""
 AT_ONCE = 8
 """Calls in flight for one caller; a run takes ten updates at a time (Temporal's limit)."""
 
@@ -114,30 +116,36 @@ class Reach:
         finally:
             lock.release()
 
-    async def taken_up(self, run_id: str) -> bool:
-        """Return whether a worker has begun the workflow task that waits now, where one does; False
-        after `PATIENCE`.
+    async def _on_record(self, run_id: str, name: str, *args: Any) -> dict[str, Any]:
+        """Return what the run answers, once that is on record.
 
-        Once its worker is dead a task waits for it, for ten seconds; a query meanwhile goes to
-        another worker, which keeps what it makes of the events that wait. An update or a signal
-        that then comes with the same task is handled after those events, and on replay before them:
-        the run could never be replayed again.
+        A query that waited for a dead worker goes to another one in the end, which makes something
+        of events that no workflow task has handled yet, and keeps it. An answer to that would come
+        with these events in one task, and be handled after them; but on replay before them: the run
+        could never be replayed again.
         """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        told = await self.query(run_id, name, *args)
+        if loop.time() - began > SLOW and await self._has_waited(run_id):
+            return await self.query(run_id, name, *args)
+        return told
+
+    async def _has_waited(self, run_id: str) -> bool:
+        """Return whether a workflow task waited for a worker, once one has begun it."""
         give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
-        waited, pause = dict[int, None](), 0.005
+        has_waited = False
         while asyncio.get_running_loop().time() < give_up:
             pending = (await self.describe(run_id)).raw_description.pending_workflow_task
-            waited[pending.scheduled_time.ToNanoseconds()] = None
-            # One that takes the place of another is what was given up; after that the run is busy.
-            if pending.state != SCHEDULED or len(waited) > 2:
-                return True
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 0.25)
-        return False
+            if pending.state != SCHEDULED:
+                break
+            has_waited = True
+            await asyncio.sleep(0.02)
+        return has_waited
 
     async def requirements(self, run_id: str, *, resolved: bool) -> RunRequirements:
         """Return what the run asks; works for every workflow with a gate."""
-        told = await self.query(run_id, "requirements", resolved)
+        told = await self._on_record(run_id, "requirements", resolved)
         return read(RunRequirements, told)
 
     async def nobody_answers(self, run_id: str) -> NoWorker:
@@ -231,7 +239,7 @@ class Reach:
 
     async def _running(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
         try:
-            return read(WorkflowRunOutput, await self.query(described.id, "run_output"))
+            return read(WorkflowRunOutput, await self._on_record(described.id, "run_output"))
         except WorkflowQueryFailedError:
             # Written by hand: it has a gate at most.
             asked = await self.requirements(described.id, resolved=True)
