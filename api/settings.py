@@ -12,6 +12,7 @@ from temporalio.converter import DataConverter
 
 from temporal_hitl.client import TASK_QUEUE
 from temporal_hitl.http import Authenticator, BearerTokens, Inbox, LoopbackOnly, is_loopback
+from temporal_hitl.signing import KEYS, SigningKeys
 
 __all__ = ["Settings"]
 
@@ -20,7 +21,10 @@ class Settings(BaseSettings):
     """How this service is run."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HITL_API_", populate_by_name=True, use_attribute_docstrings=True
+        env_prefix="HITL_API_",
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # A key may be among it.
     )
 
     host: str = "127.0.0.1"
@@ -30,7 +34,7 @@ class Settings(BaseSettings):
     task_queue: str = TASK_QUEUE
     """Where runs are started."""
     tokens_file: Path | None = None
-    """The file of bearer tokens, made with `python -m api.tokens`. Without one only this machine is
+    """The file of bearer tokens, made with `temporal-hitl token`. Without one only this machine is
     served, and nobody is asked for a name."""
     session_key: SecretStr | None = Field(default=None, min_length=32)
     """Signs the inbox's sessions; the same for all processes that serve it. Without one each
@@ -45,6 +49,10 @@ class Settings(BaseSettings):
     )
     """MODULE:NAME of the `DataConverter` that the workers have, where payloads are encrypted or
     stored elsewhere; the command line reads the same variable."""
+
+    signing_keys: SecretStr | None = Field(default=None, validation_alias=KEYS)
+    """`kid:secret[,kid:secret...]`: signs the answers of callers who have a name, and the workers
+    verify them with the same keys. The first one signs."""
 
     @field_validator("data_converter", mode="before")
     @classmethod
@@ -70,6 +78,11 @@ class Settings(BaseSettings):
     def authenticator(self) -> Authenticator:
         """Return who finds out who calls; raises `DefinitionError` for a file that is none."""
         return LoopbackOnly() if self.tokens_file is None else BearerTokens.read(self.tokens_file)
+
+    def keys(self) -> SigningKeys | None:
+        """Return what answers are signed with; raises `OperatorError` for what is none."""
+        text = "" if self.signing_keys is None else self.signing_keys.get_secret_value().strip()
+        return SigningKeys.parse(text) if text else None
 
     def inbox(self) -> Inbox:
         """Return how the inbox is served."""

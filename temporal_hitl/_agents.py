@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._caller import StepFailed
 from temporal_hitl._calls import ToolGiven, TurnGiven
@@ -26,6 +29,7 @@ from temporal_hitl._reviews import RunCancelled
 from temporal_hitl._scope import Scope
 from temporal_hitl._sizes import TOO_LARGE
 from temporal_hitl._together import together
+from temporal_hitl.events import ToolNotCalled
 from temporal_hitl.plan import AgentPlan, Call, Retry, StepPlan
 from temporal_hitl.requirements import (
     EditArguments,
@@ -59,6 +63,10 @@ EXHAUSTED = "temporal_hitl.UsageLimitExceeded"
 """The error type of an agent that has used what it may use."""
 INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
+PROBLEMS = 50
+"""How many of them a question shows at most."""
+NOT_DECIDED = "nobody decided before the deadline, so it was not called"
+NOT_ANSWERED = "nobody answered before the deadline"
 EDITED = "A person changed the arguments; the tool was called with: "
 
 _KINDS: dict[Asks, type[Requirement]] = {
@@ -81,6 +89,7 @@ class Agents:
         self._gate = gate
         self._progress = progress
         self._journal = journal
+        self._alone: dict[str, asyncio.Lock] = {}
 
     async def run(self, agent: AgentPlan, node: StepPlan, scope: Scope) -> StepOutput:
         """Return what the agent gives as a step, however many turns and questions it takes.
@@ -90,10 +99,12 @@ class Agents:
             RunCancelled: a deadline said so.
         """
         # Where it fails it stays: a person may have it tried again, which does no tool twice.
+        self._alone[scope.path] = asyncio.Lock()
         content = await self._work(agent, node, scope, None)
         told = self._progress.agent_at(scope.path)
         usage, messages = told.usage, told.messages if agent.keeps_messages else []
         self._progress.end_agent(scope.path)
+        del self._alone[scope.path]
         return StepOutput(
             step_name=node.name,
             path=scope.path,
@@ -109,15 +120,24 @@ class Agents:
             if not stand.needs:
                 taken = await self._turn(agent, node, scope, stand, task)
                 stand.take(taken)
+                for each in taken.called:
+                    told = each.tool, each.call_id, each.outcome
+                    self._journal.tool_done(node, scope, agent.agent, *told)
                 match taken:
-                    case Finished(output=output):
+                    case Finished(output=output, not_called=tools):
+                        for tool in tools:
+                            at = workflow.now()
+                            self._functions.happened(
+                                ToolNotCalled(at=at, path=scope.path, tool=tool)
+                            )
                         return output
                     case Exhausted(error=error):
                         # Where it is tried again, with more to use, it goes on.
                         stand.move_on()
                         raise StepFailed(scope.path, EXHAUSTED, error)
                     case Needs(needs=needs):
-                        stand.needs = _placed(needs, f"{scope.path}.{stand.turn}")
+                        still = [_guarded_still(each, agent) for each in needs]
+                        stand.needs = _placed(still, f"{scope.path}.{stand.turn}")
                     case _:
                         pass
             await together(
@@ -136,7 +156,8 @@ class Agents:
             number=stand.turn,
             task=task,
             usage=stand.usage,
-            guarded=sorted(agent.guarded),
+            guarded=sorted(name for name, each in agent.guarded.items() if not each.conditional),
+            conditional=sorted(name for name, each in agent.guarded.items() if each.conditional),
         )
         at = replace(scope, path=f"{scope.path}.{stand.turn}")
         done = await self._functions.call(
@@ -156,6 +177,9 @@ class Agents:
                 needed.fed = await self._asked(needed, agent, node, scope)
             if needed.fed is None:
                 needed.fed = await self._ran(needed, agent, node, scope)
+        need, outcome = needed.need, needed.fed.kind
+        if need.asks is not Asks.member:
+            self._journal.tool_done(node, scope, agent.agent, need.tool, need.call_id, outcome)
 
     async def _asked(
         self, needed: NeedProgress, agent: AgentPlan, node: StepPlan, scope: Scope
@@ -190,23 +214,28 @@ class Agents:
         need = needed.need
         arguments = needed.arguments or {}
         given = ToolGiven(tool=need.tool, call_id=need.call_id, arguments=arguments)
+        self._journal.tool_started(node, scope, agent.agent, given)
+        call = _call_of(agent, need)
         try:
-            done = await self._functions.call(
-                "tool", _call_of(agent, need), node, scope, tool=given
-            )
+            async with self._turn_of(needed):
+                done = await self._functions.call("tool", call, node, scope, tool=given)
         except StepFailed as failed:
             return self._failed(needed, failed)
         fed = _FED.validate_python(done.value)
-        is_edited = isinstance(fed, Value) and not _fills(need) and arguments != need.arguments
-        if not is_edited:
+        told = _known_to_the_agent(need, arguments)
+        if not isinstance(fed, Value) or told == need.arguments:
             return fed
-        said = EDITED + json.dumps(arguments, ensure_ascii=False)
+        said = EDITED + json.dumps(told, ensure_ascii=False)
         return fed.model_copy(update={"note": said})
+
+    def _turn_of(self, needed: NeedProgress) -> AbstractAsyncContextManager[None]:
+        locks = [lock for path, lock in self._alone.items() if needed.path.startswith(f"{path}.")]
+        return locks[0] if needed.need.alone else nullcontext()
 
     def _failed(self, needed: NeedProgress, failed: StepFailed) -> AnyFed | None:
         need = needed.need
         if failed.kind == INVALID_ARGUMENTS and need.asks in (Asks.confirmation, Asks.input):
-            needed.problems, needed.asked, needed.arguments = [failed.message], None, None
+            needed.problems, needed.asked, needed.arguments = _problems_of(failed), None, None
             return None
         if _is_unknown(failed.kind):
             needed.unknown, needed.asked = failed.message, None
@@ -224,7 +253,7 @@ class Agents:
         call_id = needed.need.call_id
         if record.action == "report":
             return _reported(call_id, record)
-        if record.action == "retry" or (record.timed_out and record.approved):
+        if record.action == "retry":
             needed.unknown = needed.asked = None
             return None
         told = "it is not known whether it happened, and nobody could tell; do not call it again"
@@ -282,17 +311,29 @@ class Agents:
         if kind is ToolOutcome:
             shown["error_message"] = needed.unknown
         message = _message(agent, need, kind)
+        # Silence may approve a call, and not make one again that may have happened.
+        unsaid = kind is ToolOutcome and need.on_timeout is OnTimeout.approve
         options = Asking(
             path=needed.path,
             template=message,
-            on_timeout=need.on_timeout,
+            on_timeout=OnTimeout.skip if unsaid else need.on_timeout,
             strict_deadline=need.strict_deadline,
             shown=shown,
         )
         if need.timeout is not None:
             options["timeout"] = need.timeout
+        if node.review.notify is not None:
+            options["notify"] = node.review.notify
         told = fill_in(message, need.arguments)
         return self._gate.put(kind, name=node.name, message=told, **options)
+
+
+def _guarded_still(need: Need, agent: AgentPlan) -> Need:
+    # Where the agent's code has meanwhile taken the guard away, or asks for something else.
+    planned = agent.guarded.get(need.tool)
+    if planned is None or planned.asks is need.asks:
+        return need
+    return need.model_copy(update=dict(planned))
 
 
 def _placed(needs: list[Need], below: str) -> list[NeedProgress]:
@@ -335,6 +376,19 @@ def _call_of(agent: AgentPlan, need: Need) -> Call:
     )
 
 
+def _problems_of(failed: StepFailed) -> list[str]:
+    cause = failed.__cause__.cause if isinstance(failed.__cause__, ActivityError) else None
+    told = cause.details if isinstance(cause, ApplicationError) else ()
+    return [str(each) for each in told[:PROBLEMS]] or [failed.message]
+
+
+def _known_to_the_agent(need: Need, arguments: dict[str, Any]) -> dict[str, Any]:
+    # What only a person fills in is none of the agent's business.
+    if not _fills(need):
+        return arguments
+    return {name: each for name, each in arguments.items() if name in need.arguments}
+
+
 def _is_unknown(kind: str) -> bool:
     """Return whether nobody knows how far an execution came that ended with this error type.
 
@@ -352,7 +406,7 @@ def _fills(need: Need) -> bool:
 def _refused(need: Need, record: ResolutionRecord) -> AnyFed:
     if record.timed_out:
         # Not a person's no: nobody has decided anything.
-        reason = "nobody decided before the deadline, so it was not called"
+        reason = NOT_ANSWERED if need.asks is Asks.question else NOT_DECIDED
     else:
         who = record.resolved_by or "a person"
         why = record.feedback or record.comment

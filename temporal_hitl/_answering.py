@@ -33,7 +33,12 @@ from temporal_hitl.errors import (
     UnknownRequirement,
     from_wire,
 )
-from temporal_hitl.requirements import AnyResolution, ResolutionRecord, parse_resolution
+from temporal_hitl.requirements import (
+    AnyResolution,
+    ResolutionRecord,
+    digest_of,
+    parse_resolution,
+)
 
 _NO_VERDICT = {
     RPCStatusCode.FAILED_PRECONDITION,  # "unexpected workflow task failure", "in failed state"
@@ -60,7 +65,7 @@ class Answering:
         if parsed.decision_id is None:
             parsed = parsed.model_copy(update={"decision_id": uuid.uuid4().hex})
         try:
-            return await self._send(run_id, parsed, parsed.decision_id)
+            return await self._send(run_id, parsed, _update_id(parsed))
         except UnknownRequirement:
             # Perhaps an old outcome: a reset delivered the same update before its question was
             # open, and Temporal answers a known update id with the first outcome.
@@ -92,7 +97,7 @@ class Answering:
         try:
             told = await self._client.get_workflow_handle(run_id).execute_update(
                 "resolve",
-                parsed.model_dump(mode="json"),
+                parsed.to_wire(),
                 id=update_id,
                 rpc_timeout=PATIENCE,
                 result_type=dict[str, Any],
@@ -162,6 +167,12 @@ class Answering:
                     return error
 
         return list(await asyncio.gather(*(one(*decision) for decision in decisions)))
+
+
+def _update_id(parsed: AnyResolution) -> str | None:
+    # Temporal answers a known update id with the first outcome, and a signature that did not hold
+    # is one. Signed anew it is another call; that it is the same decision the run finds itself.
+    return parsed.decision_id if parsed.signature is None else digest_of(parsed.to_wire())
 
 
 def _same_decision(sent: AnyResolution, record: ResolutionRecord) -> ResolutionRecord:

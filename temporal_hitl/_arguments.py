@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import timedelta
 from enum import Enum
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from temporal_hitl.errors import DefinitionError
 
@@ -50,3 +51,24 @@ def text(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise DefinitionError(f"{where}: {value!r} is no name; write text")
     return value
+
+
+_ROLE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
+
+
+def is_role(value: Any) -> bool:
+    """Return whether `value` is a word that a role may be called."""
+    return isinstance(value, str) and _ROLE.fullmatch(value) is not None
+
+
+def role_names(value: Any, where: str) -> tuple[str, ...]:
+    """Return names of roles, none where `value` is None; raises a `DefinitionError` for others."""
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise DefinitionError(f"{where}: {value!r} is no list of roles; write ['finance']")
+    names = tuple(cast(list[Any], value))
+    for each in names:
+        if not is_role(each):
+            raise DefinitionError(f"{where}: {each!r} is no role; write a word in lower case")
+    return names

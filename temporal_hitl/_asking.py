@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypedDict
 
@@ -47,6 +47,11 @@ class ReviewOptions(TypedDict, total=False):
     """`HumanReview.timeout`: how long each question is open; for ever unless given."""
     on_timeout: OnTimeout | str | None
     strict_deadline: bool | None
+    roles: Sequence[str] | None
+    """Who may answer, where not everybody may; only answers that are signed count then."""
+    notify: Sequence[str] | None
+    """Who is told: names of subscribers. The pipeline's unless given, nobody with an empty list."""
+    notify_before: Seconds | None
     human_review: HumanReview | None
     """All of this as one object instead (seed 001)."""
 
@@ -71,6 +76,9 @@ EVERYWHERE = frozenset(
         "timeout",
         "on_timeout",
         "strict_deadline",
+        "roles",
+        "notify",
+        "notify_before",
     }
 )
 """What every primitive supports; the sets below say what else some do."""
@@ -117,6 +125,7 @@ def review_of(
     if fitting.user_input_schema is not None and "requires_user_input" not in said:
         raise DefinitionError(f"{where}: {FORM_WITHOUT_ASKING}")
     _check_failure(where, fitting)
+    _check_roles(where, fitting)
     _check_reject(where, fitting, has_else=rejected is OnReject.else_branch)
     _check_approve(where, fitting, supports)
     return fitting
@@ -160,6 +169,14 @@ def _check_failure(where: str, review: HumanReview) -> None:
         raise DefinitionError(
             f"{where}: max_error_retries is how often a person may try again, which needs"
             " on_error='pause'"
+        )
+
+
+def _check_roles(where: str, review: HumanReview) -> None:
+    asks = review.requires_confirmation or review.requires_user_input or review.reviews
+    if review.roles and not asks and review.on_error is not OnError.pause:
+        raise DefinitionError(
+            f"{where}: roles={list(review.roles)!r} say who answers, and nobody is asked anything"
         )
 
 

@@ -23,6 +23,7 @@ from temporal_hitl.requirements import (
     Route,
     ToolConfirmation,
     ToolExecution,
+    ToolInput,
     ToolOutcome,
 )
 
@@ -104,10 +105,21 @@ def _one(requirement: AnyRequirement, info: Info) -> str:
         until = requirement.deadline.isoformat(timespec="seconds")
         lines[-1] += f"; at {until} the deadline acts: {requirement.on_timeout.value}"
     lines[-1] += _so_far(requirement)
+    if requirement.roles:
+        return "\n\n".join([*lines, _only(requirement)])
     if isinstance(requirement, OutputReview | IterationReview):
         # By the query alone: not everybody who sees that a run waits may see what it has made.
         lines.append(f"What it has made: `{_seen(info)}`")
+    if isinstance(requirement, ToolConfirmation | ToolInput | ToolExecution | ToolOutcome):
+        lines.append(f"What it is called with: `{_seen(info)}`")
     return "\n\n".join([*lines, "```sh\n" + "\n".join(_answers(requirement, info)) + "\n```"])
+
+
+def _only(requirement: AnyRequirement) -> str:
+    roles = ", ".join(f"`{each}`" for each in requirement.roles)
+    return (
+        f"Only: {roles}. Answered signed: in the inbox, over the HTTP API, or with `temporal-hitl`."
+    )
 
 
 def _so_far(requirement: AnyRequirement) -> str:
@@ -138,6 +150,7 @@ def _answers(requirement: AnyRequirement, info: Info) -> list[str]:
                 _command(info, "reject", key),
             ]
         case ToolConfirmation():
+            # None that edits: pasted as it stands, it would call the tool with what it shows.
             return [_command(info, "confirm", key), _command(info, "reject", key, "why")]
         case ToolExecution():
             report = {"requirement_id": key, "action": "report", "result": "..."}

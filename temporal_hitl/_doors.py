@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from temporalio import workflow
@@ -19,6 +20,7 @@ from temporalio.exceptions import ApplicationError
 
 from temporal_hitl import _details
 from temporal_hitl._ledger import Ledger
+from temporal_hitl._verifying import Verifier
 from temporal_hitl.errors import (
     DefinitionError,
     HitlError,
@@ -28,6 +30,7 @@ from temporal_hitl.errors import (
     wire_type,
 )
 from temporal_hitl.requirements import Door
+from temporal_hitl.signing import Signed
 
 DOORS = ("resolve", "confirm", "reject")
 REQUIREMENTS = "requirements"
@@ -44,6 +47,7 @@ class Doors:
         self._ledger = ledger
         self._closed = closed
         self._refused = refused
+        self._verifier = Verifier()
 
     def open(self) -> None:
         """Register the handlers; fails the run where its class has one of their names."""
@@ -67,8 +71,18 @@ class Doors:
             workflow.set_signal_handler(door, self._on_signal(door))
         workflow.set_query_handler(REQUIREMENTS, self._on_query)
 
+    async def settled(self) -> None:
+        """Wait for the answers whose signatures are being verified, not for any that come later."""
+        await self._verifier.settled()
+
     def _on_update(self, door: str) -> Callable[..., Any]:
-        return lambda *args: over_wire(lambda: self._answer(door, args, Door.update))
+        async def handle(*args: Any) -> Any:
+            try:
+                return await self._answer(door, args, Door.update)
+            except ResolutionError as error:
+                raise _refusal(error) from None
+
+        return handle
 
     def _validator(self, door: str) -> Callable[..., None]:
         def validate(*args: Any) -> None:
@@ -77,27 +91,27 @@ class Doors:
 
         return validate
 
-    def _on_signal(self, door: str) -> Callable[..., None]:
-        def handle(*args: Any) -> None:
+    def _on_signal(self, door: str) -> Callable[..., Any]:
+        async def handle(*args: Any) -> None:
             # A signal handler that raises fails the run, or wedges it for ever.
             with contextlib.suppress(ResolutionError):
-                self._answer(door, args, Door.signal)
+                await self._answer(door, args, Door.signal)
 
         return handle
 
     def _on_query(self, *args: Any) -> dict[str, Any]:
         ledger = self._ledger
         told = {
-            "open": [each.model_dump(mode="json") for each in ledger.open.values()],
+            "open": [each.model_dump(mode="json") for each in ledger.told],
             "refused": [each.model_dump(mode="json") for each in ledger.refusals],
         }
         if args and args[0]:
             told["resolved"] = [each.model_dump(mode="json") for each in ledger.records.values()]
         return told
 
-    def _answer(self, door: str, args: Sequence[Any], by: Door) -> Any:
+    async def _answer(self, door: str, args: Sequence[Any], by: Door) -> Any:
         try:
-            return self._decide(door, args, by)
+            return await self._decide(door, args, by)
         except ResolutionError as refused:
             reason = refused
         except Exception as error:
@@ -106,14 +120,23 @@ class Doors:
         self._refused()
         raise reason
 
-    def _decide(self, door: str, args: Sequence[Any], by: Door) -> Any:
+    async def _decide(self, door: str, args: Sequence[Any], by: Door) -> Any:
         data, several = self._read(door, args)
+        now = workflow.now()
+        # Only what is signed is waited for: all else is decided where it arrives, and a signed
+        # answer is checked once more afterwards, as another may have come first.
+        signed = await self._verified(data, now) if any(map(_is_signed, data)) else {}
         open_before = len(self._ledger.open)
-        records = self._ledger.decide(data, by, workflow.now())
+        records = self._ledger.decide(data, by, now, signed)
         if len(self._ledger.open) < open_before:
             self._closed()
         told = [record.model_dump(mode="json") for record in records]
         return told if several else told[0]
+
+    async def _verified(self, data: Sequence[Any], now: datetime) -> dict[str, Signed]:
+        signed = self._ledger.to_verify(self._ledger.check(data, now))
+        found = await self._verifier.verify(signed) if signed else []
+        return {each.requirement_id: who for each, who in zip(signed, found, strict=True)}
 
     def _read(self, door: str, args: Sequence[Any]) -> tuple[list[Any], bool]:
         if door != "resolve":
@@ -144,9 +167,15 @@ def over_wire(act: Callable[[], R]) -> R:
     try:
         return act()
     except ResolutionError as error:
-        raise ApplicationError(
-            str(error), *to_wire(error), type=wire_type(error), non_retryable=True
-        ) from None
+        raise _refusal(error) from None
+
+
+def _refusal(error: ResolutionError) -> ApplicationError:
+    return ApplicationError(str(error), *to_wire(error), type=wire_type(error), non_retryable=True)
+
+
+def _is_signed(sent: Any) -> bool:
+    return isinstance(sent, dict) and cast(dict[str, Any], sent).get("signature") is not None
 
 
 def as_failure(error: HitlError) -> ApplicationError:

@@ -15,6 +15,7 @@ from temporalio import workflow
 
 from temporal_hitl import stream_events as told
 from temporal_hitl._caller import StepFailed
+from temporal_hitl._calls import ToolGiven
 from temporal_hitl._children import child_run_id
 from temporal_hitl._progress import Told
 from temporal_hitl._scope import Scope
@@ -176,6 +177,20 @@ class Journal:
         # A Router whose output was rejected asks for its route again, which is told itself.
         if not (isinstance(node, RouterPlan) and mark.ended):
             self._tell_of(told.StepContinuedEvent, node, scope, requirement_id=key)
+
+    # Its agents' tools
+
+    def tool_started(self, node: AnyPlan, scope: Scope, agent: str, given: ToolGiven) -> None:
+        """Tell that a tool is executed, at a path of its own."""
+        more = {"agent_name": agent, "tool_name": given.tool, "call_id": given.call_id}
+        self._begin(told.ToolCallStartedEvent, node, scope, tool_args=given.arguments, **more)
+
+    def tool_done(
+        self, node: AnyPlan, scope: Scope, agent: str, tool: str, call_id: str, outcome: str
+    ) -> None:
+        """Tell what came of a tool's call."""
+        more = {"agent_name": agent, "tool_name": tool, "call_id": call_id, "outcome": outcome}
+        self._tell_of(told.ToolCallCompletedEvent, node, scope, **more)
 
     # Nothing is told twice, whatever execution comes by
 

@@ -7,16 +7,19 @@ Every door ends here. Deterministic and synchronous: the caller brings the time.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
 from temporal_hitl.errors import (
     AlreadyResolved,
+    BadSignature,
     DecisionConflict,
     MalformedResolution,
+    NotPermitted,
     ResolutionError,
     TooLate,
     UnknownRequirement,
@@ -37,6 +40,7 @@ from temporal_hitl.requirements import (
     validate,
 )
 from temporal_hitl.review import form_of
+from temporal_hitl.signing import KEYS, Signed
 
 REFUSALS_KEPT = 50
 """How many refused signals a run remembers; the oldest go first."""
@@ -47,6 +51,9 @@ PAYLOAD_KEPT, REASON_KEPT = 500, 1000
 """Characters kept of a refused payload, and of the reason."""
 
 Form = type[BaseModel] | None
+SignedBy = Mapping[str, Signed]
+"""Whose signature was verified, by the id of the requirement that is answered."""
+_NOBODY: SignedBy = MappingProxyType({})
 
 
 class GateState(BaseModel):
@@ -80,10 +87,19 @@ class Ledger:
         self.refusals: list[Refusal] = []
         self.children: dict[str, str] = {}
         """The child runs in flight, by path: whom to ask for what this run does not have."""
+        self.beside: Callable[[AnyRequirement], AnyRequirement] | None = None
+        """Adds what is told beside a question to those who ask for it."""
+        self.has_closed: Callable[[AnyRequirement, ResolutionRecord], None] | None = None
+        """Is told of each requirement that is closed, and how."""
         self._forms: dict[str, Form] = {}
         self._rounds: dict[str, int] = {}
         self._decisions: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
+
+    @property
+    def told(self) -> list[AnyRequirement]:
+        """What is open, with what is told beside it."""
+        return [self.beside(each) if self.beside else each for each in self.open.values()]
 
     @property
     def size(self) -> int:
@@ -147,14 +163,22 @@ class Ledger:
         self._sizes[requirement.id] = _size_of(requirement)
         self._forms[requirement.id] = form or form_for(requirement)
 
-    def decide(self, data: Sequence[Any], door: Door, now: datetime) -> list[ResolutionRecord]:
+    def decide(
+        self, data: Sequence[Any], door: Door, now: datetime, signed: SignedBy = _NOBODY
+    ) -> list[ResolutionRecord]:
         """Apply one or several resolutions, all or none, and return their records.
+
+        Of those that carry a signature, `signed` says whose it is.
 
         Raises:
             ResolutionError: the first reason why they cannot all be applied; nothing has changed.
         """
         resolutions = self.check(data, now)
-        return [self._apply(resolution, door, now) for resolution in resolutions]
+        for each in self.to_verify(resolutions):
+            _permit(self.open[each.requirement_id], signed.get(each.requirement_id))
+        return [
+            self._apply(each, door, now, signed.get(each.requirement_id)) for each in resolutions
+        ]
 
     def check(self, data: Sequence[Any], now: datetime) -> list[AnyResolution]:
         """Return `data` as resolutions that can all be applied now, or raise why not."""
@@ -166,6 +190,11 @@ class Ledger:
             if not self._is_repeat(resolution):
                 self._check_one(resolution, now)
         return resolutions
+
+    def to_verify(self, resolutions: Sequence[AnyResolution]) -> list[AnyResolution]:
+        """Return those that count only if their signature holds: a repeated one changes nothing."""
+        signed = (each for each in resolutions if each.signature is not None)
+        return [each for each in signed if not self._is_repeat(each)]
 
     def _is_repeat(self, resolution: AnyResolution) -> bool:
         key = resolution.decision_id
@@ -195,13 +224,17 @@ class Ledger:
                 f"this run has no requirement {key!r}{self._elsewhere(key)}; {self._open_ids()}"
             )
         asked = self.open[key]
+        if asked.roles and resolution.signature is None:
+            raise NotPermitted(_where_to_sign(asked))
         validate(asked, resolution, self._forms[key])
         if asked.strict_deadline and _is_late(asked, resolution, now):
             raise TooLate(
                 f"{key!r} had to be answered before {asked.deadline}, strictly; it is {now}"
             )
 
-    def _apply(self, resolution: AnyResolution, door: Door, now: datetime) -> ResolutionRecord:
+    def _apply(
+        self, resolution: AnyResolution, door: Door, now: datetime, who: Signed | None
+    ) -> ResolutionRecord:
         if self._is_repeat(resolution):
             return self.records[resolution.requirement_id]
         if resolution.decision_id is not None:
@@ -209,13 +242,12 @@ class Ledger:
         asked = self.open[resolution.requirement_id]
         return self._close(
             asked,
-            resolution=resolution,
+            resolution=resolution.model_copy(update={"signature": None}),
             decided_by=DecidedBy.human,
-            channel=Channel.temporal,
             door=door,
             resolved_at=now,
             late=_is_late(asked, resolution, now),
-            identity=Identity.claimed if resolution.resolved_by else Identity.none,
+            **_identity(resolution, who),
         )
 
     def time_out(self, requirement_id: str, now: datetime) -> ResolutionRecord:
@@ -245,13 +277,16 @@ class Ledger:
         record = ResolutionRecord(**place, **decided)
         del self.open[asked.id], self._forms[asked.id], self._sizes[asked.id]
         self.records[asked.id] = record
+        if self.has_closed is not None:
+            self.has_closed(asked, record)
         return record
 
     def refuse(
         self, door: str, payload: Sequence[Any], reason: ResolutionError, now: datetime
     ) -> None:
         """Remember an answer that could not be applied, for whoever looks for it."""
-        text = json.dumps(list(payload), default=repr, ensure_ascii=False)[:PAYLOAD_KEPT]
+        seen = [_unsigned(each) for each in payload]
+        text = json.dumps(seen, default=repr, ensure_ascii=False)[:PAYLOAD_KEPT]
         told = str(reason)[:REASON_KEPT]
         self.refusals.append(Refusal(at=now, door=door, payload=text, reason=told))
         del self.refusals[:-REFUSALS_KEPT]
@@ -311,8 +346,43 @@ def _refuse_doubles(resolutions: Sequence[AnyResolution]) -> None:
             raise DecisionConflict(f"decision id {key!r} stands for two decisions in one call")
 
 
+def _permit(asked: AnyRequirement, who: Signed | None) -> None:
+    if who is None:
+        raise BadSignature(f"{asked.id!r}: nobody has verified the signature of this answer")
+    if asked.roles and not any(role in who.roles for role in asked.roles):
+        has = ", ".join(who.roles) or "none"
+        raise NotPermitted(
+            f"{asked.id!r} is answered by {' or '.join(asked.roles)} only; {who.subject!r} has the"
+            f" roles: {has}"
+        )
+
+
+def _where_to_sign(asked: AnyRequirement) -> str:
+    return (
+        f"{asked.id!r} is answered by {' or '.join(asked.roles)} only, and nothing signs for who"
+        " answers here: answer it in the inbox or over the HTTP API, signed in with that role, or"
+        f" with temporal-hitl on a machine that has {KEYS}"
+    )
+
+
+def _identity(resolution: AnyResolution, who: Signed | None) -> dict[str, Any]:
+    if who is not None:
+        return {"channel": who.channel, "identity": Identity.signed, "roles": who.roles}
+    identity = Identity.claimed if resolution.resolved_by else Identity.none
+    return {"channel": Channel.temporal, "identity": identity}
+
+
+def _unsigned(sent: Any) -> Any:
+    # Whoever reads what was refused could send it again as long as its signature holds.
+    if isinstance(sent, list):
+        return [_unsigned(each) for each in cast(list[Any], sent)]
+    if isinstance(sent, dict) and "signature" in sent:
+        return {**cast(dict[str, Any], sent), "signature": "..."}
+    return cast(Any, sent)
+
+
 def _size_of(requirement: AnyRequirement) -> int:
-    return len(requirement.model_dump_json().encode())
+    return len(requirement.model_dump_json(exclude=set(requirement.beside)).encode())
 
 
 def _is_late(asked: AnyRequirement, resolution: AnyResolution, now: datetime) -> bool:

@@ -26,7 +26,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_hitl._wire import read
-from temporal_hitl.errors import NoWorker, RunNotFound
+from temporal_hitl.errors import NoConversation, NoWorker, RunNotFound
 from temporal_hitl.requirements import AnyRequirement, Refusal, ResolutionRecord
 from temporal_hitl.run import RunStatus, WorkflowRunOutput
 
@@ -34,6 +34,8 @@ PATIENCE = timedelta(seconds=10)
 """How long a call waits for a worker to answer."""
 SLOW = 0.5
 """Seconds after which a query's answer most likely came from another worker than the run's own."""
+TRIES = 5
+"""How often a conversation is read again that went on meanwhile."""
 AT_ONCE = 8
 """Calls in flight for one caller; a run takes ten updates at a time (Temporal's limit)."""
 
@@ -49,6 +51,8 @@ _END = {
     WorkflowExecutionStatus.COMPLETED: RunStatus.completed,
     WorkflowExecutionStatus.CANCELED: RunStatus.cancelled,
 }
+
+_LEAVES_RESULT = {WorkflowExecutionStatus.COMPLETED, WorkflowExecutionStatus.FAILED}
 
 _turns = WeakValueDictionary[str, asyncio.Lock]()
 """One for each run that this process asks. The server holds one query of a run back while one of
@@ -144,9 +148,30 @@ class Reach:
         return has_waited
 
     async def requirements(self, run_id: str, *, resolved: bool) -> RunRequirements:
-        """Return what the run asks; works for every workflow with a gate."""
+        """Return what the run asks; works for every workflow with a gate.
+
+        A pipeline that has ended says it in its result, which needs no worker.
+        """
+        described = await self.describe(run_id)
+        if described.status in _LEAVES_RESULT and (output := await self._told_at_end(described)):
+            records = output.resolutions if resolved else []
+            return RunRequirements(open=[], resolved=records, refused=output.refused)
+        return await self._asked(run_id, resolved=resolved)
+
+    async def _asked(self, run_id: str, *, resolved: bool) -> RunRequirements:
         told = await self._on_record(run_id, "requirements", resolved)
         return read(RunRequirements, told)
+
+    async def _told_at_end(
+        self, described: WorkflowExecutionDescription
+    ) -> WorkflowRunOutput | None:
+        """Return a run's own result; None where it has none of ours, or not with its decisions."""
+        output = _as_output((await self._outcome(described))[0])
+        if output is None:
+            return None
+        whole = await self.whole(output)
+        lost = {each.part for each in whole.omitted} & {"resolutions", "refused"}
+        return None if lost else whole
 
     async def nobody_answers(self, run_id: str) -> NoWorker:
         """Return the error that says whom the run waits for, when no worker answers."""
@@ -206,6 +231,42 @@ class Reach:
                 values += await run.query("run_parts", rest, rpc_timeout=PATIENCE)
         return values
 
+    async def messages(self, run_id: str, path: str) -> tuple[str, list[Any]]:
+        """Return the path of the agent at or above `path`, and its messages; raises
+        `NoConversation`.
+        """
+        described = await self.describe(run_id)
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            for step in (await self._ended(described)).walk():
+                inner = f"{path or step.path}."
+                if step.messages and step.path and inner.startswith(f"{step.path}."):
+                    return step.path, step.messages
+        try:
+            return await self._spoken(run_id, path)
+        except WorkflowQueryFailedError as error:
+            raise NoConversation(f"run {run_id!r} tells of no agents") from error
+
+    async def _spoken(self, run_id: str, path: str) -> tuple[str, list[Any]]:
+        at, messages = path, list[Any]()
+        for _ in range(TRIES):
+            at, messages, turns = await self._pages(run_id, path)
+            if len(turns) == 1:
+                break
+            # A turn has ended meanwhile, which may have changed what was told.
+        return at, messages
+
+    async def _pages(self, run_id: str, path: str) -> tuple[str, list[Any], set[int]]:
+        messages, turns = list[Any](), set[int]()
+        while True:
+            page = await self.query(run_id, "conversation", path, len(messages))
+            paths: list[str] = page["paths"]
+            if len(paths) != 1:
+                raise NoConversation(_nobody_at(run_id, path, paths))
+            messages += page["messages"]
+            turns.add(page["turn"])
+            if len(messages) >= page["total"] or not page["messages"]:
+                return paths[0], messages, turns
+
     async def state(self, run_id: str) -> WorkflowRunOutput:
         """Return the run as it stands now, or as it ended; what is large may be left out."""
         described = await self.describe(run_id)
@@ -242,25 +303,26 @@ class Reach:
             return read(WorkflowRunOutput, await self._on_record(described.id, "run_output"))
         except WorkflowQueryFailedError:
             # Written by hand: it has a gate at most.
-            asked = await self.requirements(described.id, resolved=True)
+            asked = await self._asked(described.id, resolved=True)
             status = RunStatus.paused if asked.open else RunStatus.running
             seen = {"requirements": asked.open, "resolutions": asked.resolved}
             return _outline(described, status, **seen, refused=asked.refused)
 
-    async def _ended(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
-        error: str | None = None
+    async def _outcome(self, described: WorkflowExecutionDescription) -> tuple[Any, str | None]:
+        """Return what a run that has ended left, and why it failed, where it did."""
         try:
-            told: Any = await self._client.get_workflow_handle(described.id).result()
+            return await self._client.get_workflow_handle(described.id).result(), None
         except WorkflowFailureError as failure:
             cause = failure.cause
             while isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause:
                 cause = cause.cause  # It alone says why.
-            told = (
-                cause.details[0] if isinstance(cause, ApplicationError) and cause.details else None
-            )
-            error = str(cause or failure)
-        if isinstance(told, dict) and {"run_id", "workflow_name", "step_results"} <= set(told):  # pyright: ignore[reportUnknownArgumentType]
-            return read(WorkflowRunOutput, told)
+            details = cause.details if isinstance(cause, ApplicationError) else ()
+            return details[0] if details else None, str(cause or failure)
+
+    async def _ended(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
+        told, error = await self._outcome(described)
+        if (output := _as_output(told)) is not None:
+            return output
         status = _END.get(described.status or WorkflowExecutionStatus.FAILED, RunStatus.error)
         if error is None:
             return _outline(described, status, content=told)
@@ -279,6 +341,13 @@ class Reach:
         return last.model_copy(update={"status": status, "error": error, "requirements": []})
 
 
+def _as_output(told: Any) -> WorkflowRunOutput | None:
+    """Return a run's result as ours; None where it is not."""
+    ours = {"run_id", "workflow_name", "step_results"}
+    is_ours = isinstance(told, dict) and ours <= set(cast(dict[str, Any], told))
+    return read(WorkflowRunOutput, told) if is_ours else None
+
+
 def _outline(
     described: WorkflowExecutionDescription, status: RunStatus, **known: Any
 ) -> WorkflowRunOutput:
@@ -290,6 +359,16 @@ def _outline(
         status=status,
         started_at=described.start_time,
         **known,
+    )
+
+
+def _nobody_at(run_id: str, path: str, paths: list[str]) -> str:
+    if paths:
+        return f"several agents are at work in run {run_id!r}; say which: {', '.join(paths)}"
+    where = f"at {path!r} in" if path else "in"
+    return (
+        f"no agent is at work {where} run {run_id!r}; what an agent has said as a step is kept"
+        " until the step ends"
     )
 
 

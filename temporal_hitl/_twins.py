@@ -10,14 +10,13 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from temporal_hitl._site import background
 from temporal_hitl.requirements import Refusal
-from temporal_hitl.stream_events import AnyStreamEvent
 
 T = TypeVar("T")
-Events = AsyncGenerator[AnyStreamEvent]
+E = TypeVar("E")
 
 
 async def aside(work: Coroutine[Any, Any, T]) -> T:
@@ -64,10 +63,10 @@ def _in_a_notebook() -> bool:
 # Streams
 
 
-class EventStream:
+class EventStream(Generic[E]):
     """An iterator of a run's events; to leave the loop early stops nothing but the looking on."""
 
-    def __init__(self, events: Events, refused: Sequence[Refusal] = ()) -> None:
+    def __init__(self, events: AsyncGenerator[E], refused: Sequence[Refusal] = ()) -> None:
         self.refused = list(refused)
         """The decisions that were refused, where others were accepted."""
         self._pulled = _pulled(events)
@@ -75,7 +74,7 @@ class EventStream:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> AnyStreamEvent:
+    def __next__(self) -> E:
         return next(self._pulled)
 
     def close(self) -> None:
@@ -83,13 +82,15 @@ class EventStream:
         self._pulled.close()
 
 
-class AsyncEventStream:
+class AsyncEventStream(Generic[E]):
     """An async iterator of a run's events; to leave the loop early stops nothing but the looking
     on.
     """
 
     def __init__(
-        self, events: Events | Coroutine[Any, Any, Events], refused: Sequence[Refusal] = ()
+        self,
+        events: AsyncGenerator[E] | Coroutine[Any, Any, AsyncGenerator[E]],
+        refused: Sequence[Refusal] = (),
     ) -> None:
         self.refused = list(refused)
         """The decisions that were refused, where others were accepted."""
@@ -101,7 +102,7 @@ class AsyncEventStream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> AnyStreamEvent:
+    async def __anext__(self) -> E:
         return await anext(self._pulled)
 
     async def aclose(self) -> None:
@@ -109,7 +110,7 @@ class AsyncEventStream:
         await self._pulled.aclose()
 
 
-def _pulled(events: Events) -> Generator[AnyStreamEvent]:
+def _pulled(events: AsyncGenerator[E]) -> Generator[E]:
     try:
         while (event := _result(_next(events))) is not None:
             yield event
@@ -117,13 +118,13 @@ def _pulled(events: Events) -> Generator[AnyStreamEvent]:
         _close(events)
 
 
-async def _later(begun: Future[Events]) -> Events:
+async def _later(begun: Future[AsyncGenerator[E]]) -> AsyncGenerator[E]:
     async with aclosing(await asyncio.wrap_future(begun)) as events:
         async for event in events:
             yield event
 
 
-async def _pulled_async(events: Events) -> Events:
+async def _pulled_async(events: AsyncGenerator[E]) -> AsyncGenerator[E]:
     try:
         while (event := await asyncio.wrap_future(_next(events))) is not None:
             yield event
@@ -131,13 +132,13 @@ async def _pulled_async(events: Events) -> Events:
         _close(events)
 
 
-def _next(events: Events) -> Future[AnyStreamEvent | None]:
-    async def pull() -> AnyStreamEvent | None:
+def _next(events: AsyncGenerator[E]) -> Future[E | None]:
+    async def pull() -> E | None:
         return await anext(events, None)
 
     return asyncio.run_coroutine_threadsafe(pull(), background())
 
 
-def _close(events: Events) -> None:
+def _close(events: AsyncGenerator[Any]) -> None:
     # Not waited for: garbage collection may come here on any thread, the background loop's too.
     asyncio.run_coroutine_threadsafe(events.aclose(), background())

@@ -7,12 +7,15 @@ HitlError
 ValueError) │   ├── MalformedResolution    it is not a resolution, or not one for this kind of
 requirement │   ├── UnknownRequirement     no requirement of that id was ever open in the run
 │   ├── TooLate                the deadline has passed, and its author wrote that it is strict
+│   ├── NotPermitted           only certain roles may answer, and whoever answers shows none of them
+│   ├── BadSignature           the signature does not hold, or nobody could check it
 │   ├── AlreadyResolved        somebody, or the deadline, was first; `.record` says who and when
 │   └── DecisionConflict       the decision id was used before, with another body
 ├── BadCursor              the caller: a list was asked to go on from nowhere (also a ValueError)
 ├── RunError               the run did not end well, or is not there
 │   ├── RunFailed              it failed; `.run_output` holds what it had
-│   └── RunNotFound            no run of that id
+│   ├── RunNotFound            no run of that id
+│   └── NoConversation         it is there, and no agent talks at that place of it
 └── OperatorError          the operator: something around the run is missing
     ├── ServerError            no Temporal server where one was expected
     ├── NoWorker               no worker answers for the run's task queue
@@ -31,11 +34,14 @@ from typing import Any
 __all__ = [
     "AlreadyResolved",
     "BadCursor",
+    "BadSignature",
     "DecisionConflict",
     "DefinitionError",
     "HitlError",
     "MalformedResolution",
+    "NoConversation",
     "NoWorker",
+    "NotPermitted",
     "OperatorError",
     "ResolutionError",
     "RunError",
@@ -88,6 +94,14 @@ class TooLate(ResolutionError):
     """The deadline has passed, and the author wrote `strict_deadline=True`."""
 
 
+class NotPermitted(ResolutionError):
+    """Only certain roles may answer, and whoever answers is not signed as one of them."""
+
+
+class BadSignature(ResolutionError):
+    """The signature does not hold, or was made for something else, or could not be checked."""
+
+
 class DecisionConflict(ResolutionError):
     """The decision id was used before for another decision."""
 
@@ -110,6 +124,10 @@ class RunFailed(RunError):
 
 class RunNotFound(RunError):
     """The namespace holds no run of that id (never started, or deleted by retention)."""
+
+
+class NoConversation(RunError):
+    """No agent is at work at that place of the run, and none has left its conversation there."""
 
 
 class OperatorError(HitlError):
@@ -136,6 +154,8 @@ _REFUSALS: dict[str, type[ResolutionError]] = {
         AlreadyResolved,
         DecisionConflict,
         TooLate,
+        NotPermitted,
+        BadSignature,
         ResolutionError,
     )
 }

@@ -25,6 +25,7 @@ from temporal_hitl.plan import Plan
 from temporal_hitl.primitives import Definition, NodeLike, Steps
 from temporal_hitl.requirements import Refusal
 from temporal_hitl.run import RunOptions, WorkflowRunOutput
+from temporal_hitl.stream_events import AnyStreamEvent
 
 __all__ = ["InMemoryDb", "PostgresDb", "SqliteDb", "Workflow", "WorkflowSession"]
 
@@ -101,6 +102,9 @@ class Workflow(Definition):
     Each sync call has an async twin of the same name with an `a` before it; inside a running event
     loop the sync one raises and names it (a plain notebook cell may use either).
 
+    `notify` are the names of subscribers that are told of what its nodes ask, where these do not
+    say it themselves; those of the worker's `HITL_NOTIFY` unless given.
+
     Raises:
         DefinitionError: the definition is wrong; the message names the node by its path.
     """
@@ -115,8 +119,9 @@ class Workflow(Definition):
         session_id: str | None = None,
         session_state: Mapping[str, Any] | None = None,
         task_queue: str = TASK_QUEUE,
+        notify: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(name, steps, description)
+        super().__init__(name, steps, description, notify)
         self.plan: Plan = compile_definition(self).plan
         """The definition as data: what a run that starts now will walk."""
         self.db = db
@@ -130,7 +135,9 @@ class Workflow(Definition):
     @overload
     def run(self, input: Any = None, **options: Unpack[WaitOptions]) -> WorkflowRunOutput: ...
     @overload
-    def run(self, input: Any = None, **options: Unpack[StreamOptions]) -> EventStream: ...
+    def run(
+        self, input: Any = None, **options: Unpack[StreamOptions]
+    ) -> EventStream[AnyStreamEvent]: ...
     def run(
         self,
         input: Any = None,
@@ -138,7 +145,7 @@ class Workflow(Definition):
         stream: bool = False,
         stream_events: bool = False,
         **options: Any,
-    ) -> WorkflowRunOutput | EventStream:
+    ) -> WorkflowRunOutput | EventStream[AnyStreamEvent]:
         """Start a run, and return when it has ended or needs a person; options as `arun`."""
         if not stream:
             return wait_for("await workflow.arun(...)", lambda: self._run(input, **options))
@@ -150,7 +157,9 @@ class Workflow(Definition):
         self, input: Any = None, **options: Unpack[WaitOptions]
     ) -> Coroutine[Any, Any, WorkflowRunOutput]: ...
     @overload
-    def arun(self, input: Any = None, **options: Unpack[StreamOptions]) -> AsyncEventStream: ...
+    def arun(
+        self, input: Any = None, **options: Unpack[StreamOptions]
+    ) -> AsyncEventStream[AnyStreamEvent]: ...
     def arun(
         self,
         input: Any = None,
@@ -158,7 +167,7 @@ class Workflow(Definition):
         stream: bool = False,
         stream_events: bool = False,
         **options: Any,
-    ) -> Coroutine[Any, Any, WorkflowRunOutput] | AsyncEventStream:
+    ) -> Coroutine[Any, Any, WorkflowRunOutput] | AsyncEventStream[AnyStreamEvent]:
         """Start a run, and return when it has ended or needs a person.
 
         A run that needs a person is safe with the server; `continue_run` goes on from any process.
@@ -222,7 +231,7 @@ class Workflow(Definition):
         self,
         run_response: WorkflowRunOutput | None = None,
         **options: Unpack[ContinueStreamOptions],
-    ) -> EventStream: ...
+    ) -> EventStream[AnyStreamEvent]: ...
     def continue_run(
         self,
         run_response: WorkflowRunOutput | None = None,
@@ -230,7 +239,7 @@ class Workflow(Definition):
         stream: bool = False,
         stream_events: bool = False,
         **options: Any,
-    ) -> WorkflowRunOutput | EventStream:
+    ) -> WorkflowRunOutput | EventStream[AnyStreamEvent]:
         """Send the decisions filled in, and go on as `acontinue_run` does."""
         twin = "await workflow.acontinue_run(...)"
         if not stream:
@@ -247,7 +256,7 @@ class Workflow(Definition):
         self,
         run_response: WorkflowRunOutput | None = None,
         **options: Unpack[ContinueStreamOptions],
-    ) -> AsyncEventStream: ...
+    ) -> AsyncEventStream[AnyStreamEvent]: ...
     async def acontinue_run(
         self,
         run_response: WorkflowRunOutput | None = None,
@@ -255,7 +264,7 @@ class Workflow(Definition):
         stream: bool = False,
         stream_events: bool = False,
         **options: Any,
-    ) -> WorkflowRunOutput | AsyncEventStream:
+    ) -> WorkflowRunOutput | AsyncEventStream[AnyStreamEvent]:
         """Send the decisions filled in, and return when the run has ended or needs a person.
 
         Give the output that `run` returned, with its requirements decided; or `run_id=`, from any

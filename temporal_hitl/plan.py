@@ -118,6 +118,10 @@ class ReviewPlan(_Frozen):
     timeout: float | None = None
     on_timeout: OnTimeout = OnTimeout.cancel
     strict_deadline: bool = False
+    roles: tuple[str, ...] = ()
+    notify: tuple[str, ...] | None = None
+    """Who is told; None leaves it to the plan."""
+    notify_before: float | None = None
 
 
 class _NodePlan(_Frozen):
@@ -188,6 +192,8 @@ class Plan(_Frozen):
     children: tuple[AnyPlan, ...]
     version: int = 1
     """Of this shape, not of the pipeline."""
+    notify: tuple[str, ...] | None = None
+    """Who is told of what nodes ask that say nothing; None leaves it to the worker."""
 
     @property
     def digest(self) -> str:

@@ -29,11 +29,16 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporal_hitl._activities import BEAT, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
 from temporal_hitl._line import Line
+from temporal_hitl._notices import NOTIFICATION
+from temporal_hitl._notifying import IS_OPEN, TELL, notification_type
 from temporal_hitl._registry import Registry
 from temporal_hitl._threads import DaemonThreads
+from temporal_hitl._verifying import VERIFY, Verification
 from temporal_hitl._workflow_types import workflow_type
 from temporal_hitl.errors import DefinitionError, HitlError
+from temporal_hitl.notifications import configured, telling_activities, warn_of_unknown
 from temporal_hitl.primitives import Definition
+from temporal_hitl.signing import SigningKeys
 
 __all__ = ["THREADS", "HitlPlugin"]
 
@@ -54,6 +59,9 @@ class HitlPlugin(SimplePlugin):
     these can be answered and end; where they need a step they wait for a worker that has it. A new
     run of such a name fails with a sentence.
 
+    A worker verifies signed answers with the keys of `HITL_SIGNING_KEYS`, or `signing_keys`, which
+    is read when it starts; without keys it refuses them.
+
     Raises:
         DefinitionError: two pipelines of one name, or what is no pipeline.
         SearchAttributesMissing: at worker start, where the namespace lacks them and they cannot be
@@ -66,10 +74,14 @@ class HitlPlugin(SimplePlugin):
         *,
         retired: Sequence[str] = (),
         registry: Registry | None = None,
+        signing_keys: SigningKeys | None = None,
     ) -> None:
         self.registry = Registry(workflows, retired) if registry is None else registry
         self._line = Line()
+        self._signing_keys = signing_keys
+        self._verification = Verification()
         self._types = {name: workflow_type(name) for name in self.registry.names}
+        self._notification = notification_type()
         super().__init__(
             "temporal_hitl.HitlPlugin",
             data_converter=_converter,
@@ -80,12 +92,18 @@ class HitlPlugin(SimplePlugin):
         )
 
     def _with_workflows(self, existing: Sequence[type] | None) -> Sequence[type]:
-        return _joined(existing or (), list(self._types.values()), _workflow_name, "workflow type")
+        if not existing and not self._types:
+            return []  # It runs activities alone, and leaves workflows to others of its queue.
+        ours = [*self._types.values(), self._notification]
+        return _joined(existing or (), ours, _workflow_name, "workflow type")
 
     def _with_activities(
         self, existing: Sequence[Callable[..., Any]] | None
     ) -> Sequence[Callable[..., Any]]:
-        ours = activities_of(self.registry, self._line)
+        ours = [*activities_of(self.registry, self._line), self._verification.activity()]
+        # One that runs workflows alone leaves the telling to others, unless it knows whom to tell.
+        if existing or self.registry.names or configured():
+            ours += telling_activities(self._line)
         return _joined(existing or (), ours, _activity_name, "activity type")
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
@@ -97,6 +115,12 @@ class HitlPlugin(SimplePlugin):
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add what is not there yet; see the class."""
+        there = _activity_names(config)
+        if not (self.registry.names or configured() or there - _FOR_ANY_RUN):
+            # A worker of workflows alone: what activities its queue has is other workers' business.
+            config["no_remote_activities"] = True
+        elif there and not there - _FOR_ANY_RUN:
+            config["no_remote_activities"] = False  # As the plugin of its client has said above.
         config = super().configure_worker(config)
         if config.get("activity_executor") is None and self.registry.names:
             config["activity_executor"] = DaemonThreads(
@@ -116,15 +140,23 @@ class HitlPlugin(SimplePlugin):
 
     def _versioned(self, cls: type) -> type:
         # Whatever the worker's default: a pinned run waits for a version that is no more.
+        if _workflow_name(cls) == NOTIFICATION:
+            return notification_type(VersioningBehavior.AUTO_UPGRADE)
         ours = next((name for name, each in self._types.items() if each is cls), None)
         return cls if ours is None else workflow_type(ours, VersioningBehavior.AUTO_UPGRADE)
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Check the namespace's search attributes, then run the worker."""
         self._line.connect(worker.client)
+        self._verification.keys = self._signing_keys or SigningKeys.from_environment()
+        warn_of_unknown(self.registry.plans)
         if self.registry.names:
             await ensure_search_attributes(worker.client)
         await super().run_worker(worker, next)
+
+
+_FOR_ANY_RUN = {VERIFY, TELL, IS_OPEN}
+"""The activities of ours that need no pipeline."""
 
 
 def _joined(
@@ -150,6 +182,11 @@ def _workflow_name(cls: type) -> str | None:
 def _activity_name(function: Callable[..., Any]) -> str | None:
     definition = temporalio.activity._Definition.from_callable(function)  # pyright: ignore[reportPrivateUsage]
     return None if definition is None else definition.name
+
+
+def _activity_names(config: WorkerConfig) -> set[str | None]:
+    activities: list[Any] = [*(config.get("activities") or ())]
+    return {_activity_name(each) for each in activities}
 
 
 def _converter(existing: DataConverter | None) -> DataConverter:

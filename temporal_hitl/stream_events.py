@@ -39,6 +39,8 @@ __all__ = [
     "StepsExecutionCompletedEvent",
     "StepsExecutionStartedEvent",
     "StreamEvent",
+    "ToolCallCompletedEvent",
+    "ToolCallStartedEvent",
     "WorkflowCancelledEvent",
     "WorkflowCompletedEvent",
     "WorkflowErrorEvent",
@@ -234,6 +236,30 @@ class StepOutputReviewEvent(NodeEvent):
         return self.requirement.message
 
 
+# Agents
+
+
+class ToolCallStartedEvent(NodeEvent):
+    """A tool that an agent has called is executed, as an activity of its own."""
+
+    event: Literal["ToolCallStarted"] = "ToolCallStarted"
+    agent_name: str
+    tool_name: str
+    tool_args: dict[str, Any]
+    """As a person left them, where one was asked."""
+    call_id: str
+
+
+class ToolCallCompletedEvent(NodeEvent):
+    """Something has come of a tool that an agent has called."""
+
+    event: Literal["ToolCallCompleted"] = "ToolCallCompleted"
+    agent_name: str
+    tool_name: str
+    call_id: str
+    outcome: Literal["value", "denied", "retry", "failed"]
+
+
 # Containers
 
 
@@ -349,6 +375,8 @@ AnyStreamEvent: TypeAlias = Annotated[
     | StepContinuedEvent
     | RouterPausedEvent
     | StepOutputReviewEvent
+    | ToolCallStartedEvent
+    | ToolCallCompletedEvent
     | StepsExecutionStartedEvent
     | StepsExecutionCompletedEvent
     | ParallelExecutionStartedEvent

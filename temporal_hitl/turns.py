@@ -25,11 +25,13 @@ __all__ = [
     "AnyFed",
     "AnyTaken",
     "Asks",
+    "Called",
     "CheckpointTooLarge",
     "Denied",
     "Exhausted",
     "Failed",
     "Finished",
+    "FrameworkAgent",
     "Guard",
     "HasAdapter",
     "InvalidArguments",
@@ -129,6 +131,11 @@ class Guard(_Crossing):
     """Seconds until the question's deadline."""
     on_timeout: OnTimeout = OnTimeout.cancel
     strict_deadline: bool = False
+    conditional: bool = False
+    """Whether only some calls wait, as the agent's code says of their arguments."""
+    alone: bool = False
+    """Whether no other such tool of the step runs meanwhile, as it reads and changes what they
+    share."""
 
 
 class Need(Guard):
@@ -145,6 +152,14 @@ class Need(Guard):
 # How a turn ends
 
 
+class Called(_Crossing):
+    """A tool that ran within a turn, for who looks on."""
+
+    call_id: str
+    tool: str
+    outcome: Literal["value", "retry", "failed"] = "value"
+
+
 class _Taken(_Crossing):
     keep: int = 0
     """How many of the messages from before the turn still stand."""
@@ -152,6 +167,8 @@ class _Taken(_Crossing):
     """The messages after those."""
     usage: dict[str, JsonValue] = {}
     """Requests, tokens and tool calls of the agent so far, all turns together."""
+    called: list[Called] = []
+    """The tools that ran in the turn."""
 
 
 class Finished(_Taken):
@@ -159,6 +176,8 @@ class Finished(_Taken):
 
     kind: Literal["finished"] = "finished"
     output: JsonValue = None
+    not_called: list[str] = []
+    """Guarded tools that it called in the same response, about which nobody is asked."""
 
 
 class Needs(_Taken):
@@ -195,6 +214,20 @@ class HasAdapter(Protocol):
 
     def hitl_adapter(self) -> Adapter:
         """Return how it takes part in runs."""
+        ...
+
+
+class FrameworkAgent(Protocol):
+    """A pydantic-ai agent, told by what it has: the core knows no framework."""
+
+    @property
+    def toolsets(self) -> Sequence[Any]:
+        """Where its tools are."""
+        ...
+
+    @property
+    def output_type(self) -> Any:
+        """What it gives."""
         ...
 
 
@@ -241,6 +274,9 @@ class Turn(_InRun):
     usage: dict[str, Any]
     guarded: frozenset[str]
     """The tools that the run's plan guards: they stay so, whatever the agent's code says now."""
+    conditional: frozenset[str]
+    """Those that it guards on a condition, which only the agent's code has: where that has none any
+    more, they are guarded in every case."""
     checkpoint: Any
     """What an earlier execution of this turn saved last, or None."""
     save: Callable[[Any], None]

@@ -11,7 +11,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import SqliteDb
-from tests.seeds import Play, Played, cells_in, replayed
+from tests.seeds import Play, Played, cells_in, pipeline_in, replayed
 from tests.stage import SUGGESTED, server_options
 
 
@@ -75,6 +75,8 @@ def play(
 ) -> Play:
     """Plays cells where `workflow.db` is the embedded server's file, and replays what ran."""
     monkeypatch.chdir(database.parent)
+    # The seeds' agents name no database.
+    monkeypatch.setattr("temporal_hitl._site.DEFAULT_DB_FILE", database)
 
     def in_cells(*cells: str, typed: Sequence[str] = ()) -> Played:
         left = list(typed)
@@ -86,7 +88,7 @@ def play(
 
         names = cells_in(tmp_path, cells, types)
         assert [] == left, "not everything that was typed was asked for"
-        asyncio.run(replayed(embedded, names["workflow"]))
+        asyncio.run(replayed(embedded, pipeline_in(names)))
         return Played(capsys.readouterr().out.splitlines(), names)
 
     return in_cells

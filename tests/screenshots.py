@@ -1,18 +1,38 @@
-"""Makes the pictures of the inbox in `docs/images`: `python -m tests.screenshots`."""
+"""Makes the pictures in `docs/images`: `python -m tests.screenshots`. Those of the inbox, and for
+each page of the guide what the reviewer sees of the page's own run.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
+from collections.abc import Sequence
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_hitl import Confirm, Parallel, Router, Step, StepInput, UserInputField, Workflow
+from temporal_hitl import (
+    Confirm,
+    HitlClient,
+    Parallel,
+    Reject,
+    Router,
+    Step,
+    StepInput,
+    UserInputField,
+    Workflow,
+)
+from temporal_hitl.cli._modules import Contents
 from temporal_hitl.http import BearerTokens, Inbox
+from temporal_hitl.primitives import Definition
 from tests.browser import chromium, opened
+from tests.documents import PAGES, as_module, blocks, commands_of, started_by
 from tests.stage import paused, server_options, serving, until
 from tests.test_inbox import all_open, path
 from tests.web import application, listening, tokens
@@ -40,8 +60,9 @@ def work(step_input: StepInput) -> Any:
     return step_input.input
 
 
-def draft() -> str:
-    return DRAFT
+def draft(step_input: StepInput) -> str:
+    again = "rejection_feedback" in step_input.additional_data
+    return DRAFT if again else DRAFT.replace("You may", "Parents are entitled to").split("|")[0]
 
 
 release = Workflow(
@@ -93,47 +114,87 @@ article = Workflow(
         )
     ],
 )
-SHOTS: list[tuple[str, str, int, str]] = [
+HIGHEST = 760
+"""Pixels of a page that a picture shows."""
+Shot: TypeAlias = tuple[str, str, int, str]
+"""The name of a picture, what it is of, how wide, and in which scheme."""
+SHOTS: list[Shot] = [
     ("inbox", "/inbox", 1100, "light"),
     ("inbox-phone", "/inbox", 390, "dark"),
     ("form", path("release-1", "together.terms"), 1100, "light"),
-    ("review", path("article-1", "draft"), 1100, "dark"),
+    ("review", path("article-1", "draft~2"), 1100, "dark"),
     ("run", "/inbox/runs/release-1", 1100, "light"),
 ]
 
 
 async def main() -> None:
-    """Serve two pipelines, and take the pictures."""
-    secret, kept = tokens(ana=["reviewer", "operator"])
+    """Take all pictures."""
+    IMAGES.mkdir(exist_ok=True)
     started = await WorkflowEnvironment.start_time_skipping_v2(
         data_converter=pydantic_data_converter, **server_options()
     )
-    async with started as env, serving(env, release, article) as client:
+    async with started as env:
+        await of_the_inbox(env)
+        with TemporaryDirectory() as folder:
+            await of_the_guide(env, Path(folder))
+
+
+async def of_the_inbox(env: WorkflowEnvironment) -> None:
+    """Serve two pipelines, and take the pictures."""
+    async with serving(env, release, article) as client:
         await client.start(release, "people.csv", run_id="release-1")
         await paused(client, "release-1")
         yes = Confirm(requirement_id="begin", resolved_by="bo", comment="the board agrees")
         await client.resolve("release-1", yes)
         await client.start(article, run_id="article-1")
+        await paused(client, "article-1")
+        told = "Shorter words, and say how long each of us may stay."
+        no = Reject(requirement_id="draft", resolved_by="bo", feedback=told)
+        await client.resolve("article-1", no)
+        await paused(client, "article-1")
         await until(lambda: all_open(client, "release-1", 3))
-        inbox = Inbox(web_ui="http://127.0.0.1:8233")
-        app = application(client, release, article, authenticator=BearerTokens(kept), inbox=inbox)
-        async with listening(app) as http:
-            await take(http.base_url, secret["ana"])
+        await take(client, SHOTS, release, article)
 
 
-async def take(base: Any, token: str) -> None:
-    """Take all pictures."""
-    IMAGES.mkdir(exist_ok=True)
-    async with chromium() as browser:
-        for name, at, width, scheme in SHOTS:
+async def of_the_guide(env: WorkflowEnvironment, folder: Path) -> None:
+    """Serve what the pages' authors write, start each page's run, and take its picture."""
+    sys.path.insert(0, str(folder))
+    found, shots = Contents(), list[Shot]()
+    for page in PAGES:
+        found.add(as_module(folder, page))
+    async with serving(env, *found.pipelines, workflows=found.workflows) as client:
+        for page in PAGES:
+            for name in re.findall(r"images/(guide-[\w-]+)\.png", page.read_text()):
+                shots.append((name, await waiting(client, page), 1000, "light"))
+        await take(client, shots, *found.pipelines)
+
+
+async def waiting(client: HitlClient, page: Path) -> str:
+    """Start the run of a page, and return the path where it is answered."""
+    start, *_ = filter(None, map(started_by, chain(*map(commands_of, blocks(page)))))
+    await client.start(start.pipeline, start.input, run_id=start.run)
+    asked = (await paused(client, start.run)).requirements
+    return path(start.run, asked[0].id) if len(asked) == 1 else f"/inbox/runs/{start.run}"
+
+
+async def take(client: HitlClient, shots: Sequence[Shot], *definitions: Definition) -> None:
+    """Take pictures of what ana sees."""
+    secret, kept = tokens(ana=["reviewer", "operator"])
+    inbox = Inbox(web_ui="http://127.0.0.1:8233")
+    app = application(client, *definitions, authenticator=BearerTokens(kept), inbox=inbox)
+    async with listening(app) as http, chromium() as browser:
+        for name, at, width, scheme in shots:
             viewport = {"width": width, "height": 700}
-            page = await opened(browser, base, viewport=viewport, color_scheme=scheme)
+            page = await opened(browser, http.base_url, viewport=viewport, color_scheme=scheme)
             await page.goto(at)
-            await page.fill("#token", token)
+            await page.fill("#token", secret["ana"])
             await page.click("main button")
             await page.locator("main h1").wait_for()
             await page.wait_for_timeout(1500)
-            await page.screenshot(path=IMAGES / f"{name}.png", full_page=width > 600)
+            height = await page.evaluate("document.documentElement.scrollHeight")
+            if width > 600:
+                await page.set_viewport_size({"width": width, "height": min(height, HIGHEST)})
+            await page.screenshot(path=IMAGES / f"{name}.png")
             await page.context.close()
 
 

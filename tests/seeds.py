@@ -1,7 +1,8 @@
 """Plays the programs of the seeds as they are printed (design 7).
 
 Only three things differ from the seeds' text: every import reads `from temporal_hitl`, seed 001 has
-its indentation back, and where a seed writes `...` for what its reader has, that is filled in. What
+its indentation back, and where a seed writes `...` for what its reader has, that is filled in (a
+model, where it names none: see `tests/agents.py`). What
 a program needs beside is in a cell before it, and what a fragment leaves to its reader in one after
 it: a program is played cell by cell, as in a notebook, so that `_` is the value of the expression
 with which the last cell ended. Agents are functions.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from temporal_hitl import SqliteDb, Workflow, WorkflowRunOutput
+from temporal_hitl.primitives import as_definition
 from tests.stage import embedded_client, replays
 
 
@@ -38,7 +40,7 @@ class Played:
 
     @property
     def workflow(self) -> Workflow:
-        return self.names["workflow"]
+        return pipeline_in(self.names)
 
     @property
     def run_output(self) -> WorkflowRunOutput:
@@ -69,6 +71,12 @@ def cells_in(folder: Path, cells: Sequence[str], types: Callable[[str], str]) ->
         if isinstance(last, ast.Expr):
             names["_"] = eval(compile(ast.Expression(last.value), str(file), "eval"), names)
     return names
+
+
+def pipeline_in(names: dict[str, Any]) -> Workflow:
+    """Return the pipeline that cells have made, or that their agent's, or team's, runs are."""
+    made = next(names[each] for each in ("workflow", "team", "agent") if each in names)
+    return as_definition(made)
 
 
 async def replayed(db: SqliteDb, workflow: Workflow) -> None:

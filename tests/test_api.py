@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,8 +18,9 @@ from temporalio.testing import WorkflowEnvironment
 from api.main import PIPELINES, application
 from api.settings import Settings
 from tests.processes import ROOT
+from tests.shell import typed
 from tests.stage import WAIT, ended, paused, replays, serving, until
-from tests.web import HERE, bearer, free_port, listening
+from tests.web import HERE, bearer, calling, free_port, listening
 from workflows.article_refinement import article_refinement
 
 
@@ -39,10 +39,10 @@ async def test_the_service(env: WorkflowEnvironment, configured: str, tmp_path: 
     """
     source = tmp_path / "article.txt"
     source.write_text("It is a fact that the utilisation of long words is not helpful to readers.")
-    made = await ran("api.tokens", "ana", "reviewer", "operator")
+    made = await typed("token", "ana", "reviewer", "operator")
     file = tmp_path / "tokens.toml"
-    file.write_text(made[1])
-    token = made[2].split()[-1]
+    file.write_text(made.out)
+    token = made.err.split()[-1]
     async with serving(env, article_refinement) as client:
         settings = Settings(tokens_file=file, task_queue=client.task_queue)
         async with listening(application(settings)) as http:
@@ -73,28 +73,12 @@ async def test_the_service(env: WorkflowEnvironment, configured: str, tmp_path: 
     )
 
 
-async def ran(module: str, *arguments: str) -> tuple[int, str, str]:
-    """Run a module to its end, and return its exit code and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *arguments),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), WAIT)
-    return process.returncode or 0, out.decode(), err.decode()
+async def test_nothing_from_another_site() -> None:
+    """The document of the API is there, and no page that loads its viewer from another site."""
+    async with calling(application(Settings())) as http:
+        told = [await http.get(f"/{each}") for each in ("openapi.json", "docs", "redoc")]
 
-
-async def test_tokens_are_made(tmp_path: Path) -> None:
-    """What is printed for the file of tokens holds no token, and unknown roles are refused."""
-    made = ran("api.tokens", 'O"Neil', "viewer")
-    (code, kept, shown), wrong = await asyncio.gather(made, ran("api.tokens", "ana", "king"))
-    (table,) = tomllib.loads(kept)["tokens"]
-
-    assert (0, 'O"Neil', ["viewer"]) == (code, table["user"], table["roles"])
-    assert shown.split()[-1] not in kept
-    assert 2 == wrong[0]
-    assert "reviewer" in wrong[2]
+    assert [200, 404, 404] == [each.status_code for each in told]
 
 
 def test_not_for_everybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

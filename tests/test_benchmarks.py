@@ -35,6 +35,7 @@ UNITS = {
     "inbox_p99_ms_1000": "milliseconds",
     "inbox_p99_ms_10000": "milliseconds",
     "http_resolve_extra_ms": "milliseconds",
+    "signed_resolve_extra_ms": "milliseconds",
     "pause_to_browser_ms": "milliseconds",
     "throughput_ratio": "ratio",
     "agent_turn_overhead_ms": "milliseconds",

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from httpx2 import AsyncClient
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import Client
@@ -191,8 +192,8 @@ async def test_a_worker_for_a_users_module(env: WorkflowEnvironment, project: Pa
 
 
 async def test_dev(project: Path) -> None:
-    """`dev` starts a server and a worker, other commands in the folder find it, and all of it ends
-    with it, however it ends.
+    """`dev` starts a server, a worker and the inbox, other commands in the folder find it, what
+    they start is answered over HTTP, and all of it ends with it, however it ends.
     """
     async with serving(project, "dev", "my_package.pipelines") as (process, told):
         target = told["temporal"].split()[0]
@@ -207,7 +208,14 @@ async def test_dev(project: Path) -> None:
     async with serving(project, "dev", "my_package.pipelines") as (again, told_again):
         here = await _in_folder(project, "confirm", run, "inner", "--by", "ana")
         output = await ended(client, run)
-        code, err = await stopped(again, signal.SIGTERM)
+        await _in_folder(project, "run", "my_pipeline", "--run-id", "second", "--wait")
+        base = told_again["inbox"].removesuffix("/inbox")
+        async with AsyncClient(base_url=base, timeout=WAIT) as http:
+            lives, page = await http.get("/health/live"), await http.get("/inbox")
+            path = "/runs/second/requirements/inner/resolution"
+            answered = await http.post(path, json={"action": "reject"})
+            second = await ended(client, "second")
+        code, err = await stopped(again, signal.SIGINT)
         servers = [each for each in psutil.pids() if _serves(each, target)]
 
     assert "serves inner_pipeline, my_pipeline, by_hand on task queue 'hitl'" == told["worker"]
@@ -216,6 +224,9 @@ async def test_dev(project: Path) -> None:
     assert told["temporal"] == told_again["temporal"]
     assert "ana decided 'confirm'" in here
     assert RunStatus.completed is output.status
+    assert [200, 200, 200] == [each.status_code for each in (lives, page, answered)]
+    assert "/inbox/runs/second/requirements/inner" in page.text
+    assert "slow None" == second.content
     assert (0, "", []) == (code, err, servers)
 
 

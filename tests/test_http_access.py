@@ -98,7 +98,7 @@ def test_tokens_are_kept_as_digests(tmp_path: Path) -> None:
     caller = asyncio.run(read.authenticate(_request(f"Bearer {secret}")))
     wrong = [
         f'[[tokens]]\nuser = "ana"\nroles = ["viewer"]\nsha256 = "{secret}"\n',
-        f'[[tokens]]\nuser = "ana"\nroles = ["king"]\nsha256 = "{kept.sha256}"\n',
+        f'[[tokens]]\nuser = "ana"\nroles = ["{secret}"]\nsha256 = "{kept.sha256}"\n',
         f'[[tokens]]\nuser = "ana"\nroles = []\ntoken = "{secret}"\n',
         "tokens = 1",
         "x = ",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,18 @@ from temporalio.testing import WorkflowEnvironment
 from api.settings import Settings
 from temporal_hitl import HitlClient
 from temporal_hitl.http import hitl_router
+from tests.documents import ROOT, blocks
 from tests.stage import ended, paused, replays, serving
 from tests.web import listening
 
-TEXT = (Path(__file__).parent.parent / "docs" / "http.md").read_text()
+PAGE = ROOT / "docs" / "http.md"
 
 
 async def test_the_application(
     env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The application that the page shows serves its pipeline, and a run of it is answered."""
-    (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    (program,) = (each.text for each in blocks(PAGE) if each.language == "python")
     monkeypatch.setenv("TEMPORAL_ADDRESS", env.client.service_client.config.target_host)
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(tmp_path / "none.toml"))
     shown: dict[str, Any] = {}
@@ -60,4 +60,4 @@ def test_every_call_and_setting_is_told(env: WorkflowEnvironment) -> None:
         for name, field in Settings.model_fields.items()
     }
 
-    assert [] == [each for each in sorted(calls | settings) if each not in TEXT]
+    assert [] == [each for each in sorted(calls | settings) if each not in PAGE.read_text()]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page
 from temporalio.testing import WorkflowEnvironment
 
@@ -15,10 +18,14 @@ from temporal_hitl import Confirm, HitlClient, Parallel, Reject, Step, StepInput
 from temporal_hitl.http import BearerTokens, Inbox
 from tests.browser import chromium, filled, opened
 from tests.stage import ended, paused, replays, serving, until
+from tests.test_http_outage import brisk, connected, impatient, server
 from tests.test_inbox import ANSWERS, HOSTILE, all_open, kinds, path
-from tests.web import application, listening, tokens
+from tests.test_inbox_tools import ASKS, AgentDesk
+from tests.test_inbox_values import FIRST, SECOND, is_open, rounds
+from tests.web import application, free_port, listening, tokens
 
 pytestmark = pytest.mark.browser
+__all__ = ["brisk"]  # A fixture.
 
 
 def work(step_input: StepInput) -> Any:
@@ -170,7 +177,7 @@ async def test_live(env: WorkflowEnvironment, browser: Browser) -> None:
         await page.locator("a[href$='/p.a']").wait_for(state="detached")
         kept = await page.evaluate(
             "[window.here, document.activeElement.getAttribute('href'),"
-            " document.querySelectorAll('input:checked').length]"
+            " document.querySelectorAll('input[name=row]:checked').length]"
         )
         await client.resolve(run, Confirm(requirement_id="p.b"))
         await shows(page, "Nothing that waits is like that.")
@@ -211,59 +218,164 @@ async def test_keyboard(env: WorkflowEnvironment, browser: Browser) -> None:
     assert "confirm" == record.action
 
 
-FAULTS = """() => {
-  const found = [];
-  for (const each of document.querySelectorAll("input:not([type=hidden]), select, textarea")) {
-    if (!each.labels.length && !each.ariaLabel) found.push(`no label: ${each.name}`);
-  }
-  for (const each of document.querySelectorAll("a, button")) {
-    if (!each.textContent.trim() && !each.ariaLabel) found.push(`no name: ${each.outerHTML}`);
-  }
-  const ids = [...document.querySelectorAll("[id]")].map(each => each.id);
-  for (const id of ids) if (ids.filter(each => each === id).length > 1) found.push(`twice: ${id}`);
-  for (const each of document.querySelectorAll("[aria-describedby], [aria-labelledby]")) {
-    const names = `${each.getAttribute("aria-describedby") ?? ""} `
-      + `${each.getAttribute("aria-labelledby") ?? ""}`;
-    for (const id of names.split(" ")) if (id && !ids.includes(id)) found.push(`nowhere: ${id}`);
-  }
-  const levels = [...document.querySelectorAll("main :is(h1, h2, h3)")].map(each => each.tagName);
-  if (levels[0] !== "H1") found.push(`begins with ${levels[0]}`);
-  if (!document.documentElement.lang || !document.title) found.push("no language or no title");
-  if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the screen");
-  const [text, ground] = ["color", "backgroundColor"].map(what => {
-    const [r, g, b] = getComputedStyle(document.body)[what].match(/\\d+/g).map(each => {
-      const part = each / 255;
-      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-  });
-  if (Math.max(text, ground) / Math.min(text, ground) < 7) found.push("too little contrast");
-  return found;
-}"""
+async def test_all_of_a_page(env: WorkflowEnvironment, browser: Browser) -> None:
+    """All that a page lists is selected at once, and confirmed; each has its result, and `u` leads
+    back to the list.
+    """
+    async with serving(env, both) as client, served(client, both) as base:
+        run = await client.start(both)
+        await until(lambda: all_open(client, run, 2))
+        page = await opened(browser, base)
+        await page.goto(f"/inbox?run_id={run}")
+        await page.locator("a[href$='/p.b']").wait_for()
+        await page.check("#all")
+        await shows(page, "(2)")
+        await page.uncheck("input[name=row] >> nth=0")
+        partly = await page.evaluate("document.getElementById('all').indeterminate")
+        await page.check("#all")
+        await page.click("#confirm")
+        await shows(page, "What became of your answers")
+        became = await page.inner_text(".became")
+        await page.keyboard.press("u")
+        await page.wait_for_url("**/inbox")
+        await ended(client, run)
+        await replays(client.handle(run), both)
+        await page.context.close()
+
+    assert (True, 2) == (partly, became.count(": counts"))
+
+
+async def test_arguments_are_edited(env: WorkflowEnvironment, browser: Browser) -> None:
+    """What an agent wants to call a tool with is unfolded, edited and accepted; the page then shows
+    the arguments that count.
+    """
+    async with serving(env, workflows=[AgentDesk]) as client, served(client) as base:
+        run = await client.start("agent_desk")
+        await until(lambda: all_open(client, run, len(ASKS)))
+        page = await opened(browser, base)
+        await page.goto(path(run, "change"))
+        hidden = await page.is_visible("#edit_arguments")
+        await page.click("summary:has-text('Edit the arguments')")
+        await filled(page, "edit_arguments-form", {"value.": '{"to": "Ada"}', "name": "Al"})
+        await shows(page, "Al edited the arguments")
+        shown = await page.inner_text("section[aria-labelledby=the-answer] .tree")
+        await page.keyboard.press("n")
+        await page.wait_for_url("**/requirements/*")
+        record = (await client.requirements(run, resolved=True)).resolved[0]
+        await client.cancel(run)
+        await ended(client, run)
+        await replays(client.handle(run), workflows=[AgentDesk])
+        await page.context.close()
+
+    assert (False, {"to": "Ada"}) == (hidden, record.resolution.model_dump()["arguments"])
+    assert ["to Ada"] == [" ".join(shown.split()[1:])]
+
+
+async def findings(page: Page) -> list[str]:
+    """Return what axe finds on a page, of whatever weight, and whether it is wider than the
+    screen.
+    """
+    told = (await Axe().run(page)).response
+    found = [
+        f"{each['id']}: {node['html']:.200} {node['failureSummary']}"
+        for each in told["violations"]
+        for node in each["nodes"]
+    ]
+    is_wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    return [*found, *(["wider than the screen"] if is_wide else [])]
+
+
+SCREENS = [(390, "dark"), (1440, "light"), (390, "light"), (1440, "dark")]
 
 
 async def test_for_everybody(env: WorkflowEnvironment, browser: Browser) -> None:
-    """On a phone and on a wide screen, light and dark, every page fits, every field and button has
-    a name, and nothing of a hostile message runs or is refused by the policy.
+    """On a phone and on a wide screen, light and dark, axe finds nothing on any page, each
+    fits, and nothing of a hostile message runs or is refused by the policy.
     """
     hostile = f"{HOSTILE} {'x' * 300}"
     async with serving(env, kinds) as client, served(client, kinds) as base:
         run = await client.start(kinds, hostile)
         await until(lambda: all_open(client, run, len(ANSWERS)))
         paths = [path(run, asked) for asked, *_ in ANSWERS]
-        paths += ["/inbox", "/inbox/login", "/inbox/start/kinds", f"/inbox/runs/{run}"]
+        await client.resolve(run, Confirm(requirement_id="all.go", comment=hostile))
+        paths += ["/inbox", "/inbox?q=nothing", "/inbox/login", "/inbox/start"]
+        paths += ["/inbox/start/kinds", f"/inbox/runs/{run}", "/inbox/runs/none"]
         faults, said = dict[str, Any](), list[str]()
-        for width, scheme in ((360, "dark"), (1440, "light")):
+        for width, scheme in SCREENS:
             viewport = {"width": width, "height": 800}
             page = await opened(browser, base, viewport=viewport, color_scheme=scheme)
             page.on("console", lambda each: said.append(each.text))
             for each in paths:
                 await page.goto(each)
-                faults[f"{each} {width}"] = await page.evaluate(FAULTS)
+                faults[f"{each} {width} {scheme}"] = await findings(page)
+            await page.goto(path(run, "all.fill"))
+            await filled(page, "answer-form", {"value.amount": "1"})
+            await shows(page, "is needed")
+            faults[f"a refused form {width} {scheme}"] = await findings(page)
             await page.context.close()
         await client.cancel(run)
         await ended(client, run)
         await replays(client.handle(run), kinds)
 
     assert {} == {each: found for each, found in faults.items() if found}
-    assert [] == said
+    assert {"404", "422"} == {each for told in said for each in re.findall(r"\b4\d\d\b", told)}
+    assert [] == [told for told in said if "Failed to load resource" not in told]
+
+
+async def test_rounds_and_tools_for_everybody(env: WorkflowEnvironment, browser: Browser) -> None:
+    """The pages that compare two rounds, and those of what agents ask, are as good for everybody,
+    and a tree opens and closes by the keyboard.
+    """
+    async with (
+        serving(env, rounds, workflows=[AgentDesk]) as client,
+        served(client, rounds) as base,
+    ):
+        run, desk = await client.start(rounds), await client.start("agent_desk")
+        await until(lambda: all_open(client, run, len(FIRST)))
+        for each in FIRST:
+            await client.resolve(run, Reject(requirement_id=each, feedback="again"))
+        await until(lambda: is_open(client, run, SECOND))
+        await until(lambda: all_open(client, desk, len(ASKS)))
+        paths = [*(path(run, each) for each in SECOND), *(path(desk, each) for each in ASKS)]
+        faults = dict[str, Any]()
+        for width, scheme in SCREENS[:2]:
+            viewport = {"width": width, "height": 800}
+            page = await opened(browser, base, viewport=viewport, color_scheme=scheme)
+            for each in paths:
+                await page.goto(each)
+                faults[f"{each} {width} {scheme}"] = await findings(page)
+            await page.goto(path(run, SECOND[0]))
+            await page.focus(".tree summary")
+            closed = [await page.is_visible(".tree .text >> nth=0")]
+            await page.keyboard.press("Enter")
+            closed.append(await page.is_visible(".tree .text >> nth=0"))
+            assert [True, False] == closed
+            await page.context.close()
+        for each in (run, desk):
+            await client.cancel(each)
+            await ended(client, each)
+        await replays(client.handle(run), rounds)
+
+    assert {} == {each: found for each, found in faults.items() if found}
+
+
+async def test_temporal_goes_and_comes(tmp_path: Path, brisk: None, browser: Browser) -> None:
+    """A list that is open says by itself that Temporal cannot be reached, and that it can be again
+    by saying nothing.
+    """
+    port, file = await free_port(), tmp_path / "dev.db"
+    async with AsyncExitStack() as open_:
+        async with server(port, file):
+            client = await connected(port)
+            base = await open_.enter_async_context(served(client, ask))
+            page = await opened(browser, base)
+            await page.goto("/inbox")
+            await shows(page, "Nothing waits for a person.")
+            open_.enter_context(impatient())
+        await shows(page, "Temporal cannot be reached since")
+        kept = await page.is_visible("text=Nothing waits for a person.")
+        async with server(port, file):
+            await page.locator(".notice").wait_for(state="detached")
+        await page.context.close()
+
+    assert kept

@@ -19,6 +19,7 @@ from temporal_hitl import (
     StepOutput,
 )
 from temporal_hitl.primitives import Node
+from temporal_hitl.requirements import PreviousOutput
 from tests.modes import AFTER, BEFORE, Case, draft, edit, played, reject
 
 
@@ -76,6 +77,18 @@ async def test_each_answer(env: WorkflowEnvironment) -> None:
     assert RunStatus.cancelled is cancelled.status
     assert "bad" in (cancelled.error or "")
     assert ["draft"] == [each.content for each in cancelled.inner_results]
+
+
+async def test_the_iteration_before(env: WorkflowEnvironment) -> None:
+    """Who reviews an iteration is told what the one before produced, and what was asked for."""
+    rounds = [reject("more"), Reject, Confirm]
+    told = (await played(env, {"loop": Case(around(loop()), rounds)}))["loop"]
+
+    assert [
+        None,
+        PreviousOutput(output="draft", feedback="more"),
+        PreviousOutput(output="draft, more"),
+    ] == [each.previous for each in told.asked]
 
 
 async def test_the_last_iteration(env: WorkflowEnvironment) -> None:

@@ -22,6 +22,7 @@ from temporal_hitl import (
     Workflow,
 )
 from temporal_hitl.primitives import Node
+from temporal_hitl.requirements import PreviousOutput
 from tests.modes import (
     AFTER,
     BEFORE,
@@ -164,6 +165,41 @@ async def test_made_again(env: WorkflowEnvironment) -> None:
     assert [1, 2, 3, 4] == [each.round for each in rounds.asked]
     assert ["before", *["draft"] * 4, "after"] == rounds.activities
     assert 4 == len({each.digest for each in rounds.asked})
+
+
+def large() -> str:
+    return "x" * 40_000
+
+
+async def test_the_round_before(env: WorkflowEnvironment) -> None:
+    """Who reviews what was made again is told the output of the round before and what was asked
+    for, or how large it was; the digest is of what is under review alone.
+    """
+    heavy = Step("draft", large, **RETRY)
+    rounds = [reject("shorter"), Reject, Confirm]
+    runs = await played(
+        env,
+        {
+            "text": Case(around(step(**RETRY)), rounds),
+            "router": Case(around(router(**RETRY)), [Reject, select("draft"), Confirm]),
+            "large": Case(around(heavy), [reject("shorter"), Confirm]),
+        },
+    )
+
+    texts = [
+        None,
+        PreviousOutput(output="draft", feedback="shorter"),
+        PreviousOutput(output="draft, shorter"),
+    ]
+    assert texts == [each.previous for each in runs["text"].asked]
+    assert [None, PreviousOutput(output="draft")] == [
+        each.previous for each in runs["router"].asked if each.kind == "output_review"
+    ]
+    told = PreviousOutput(feedback="shorter", left_out=40_002)
+    assert [None, told] == [each.previous for each in runs["large"].asked]
+    second = runs["text"].asked[1]
+    alone = second.model_copy(update={"previous": None})
+    assert second.digest == alone.sealed().digest == second.sealed().digest
 
 
 async def test_the_limit(env: WorkflowEnvironment) -> None:

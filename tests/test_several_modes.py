@@ -249,6 +249,7 @@ async def test_continued_while_it_waits(short: WorkflowEnvironment, key: str) ->
             (still,) = (await client.wait(run, timeout=WAIT)).requirements
             # Not the whole: a replay of the first task tells its time some milliseconds earlier.
             assert (question.id, question.digest) == (still.id, still.digest)
+            assert getattr(question, "previous", None) == getattr(still, "previous", None)
             asked.append(question)
             await client.resolve(run, how(requirement_id=question.id))
         output = await client.wait(run, timeout=WAIT)

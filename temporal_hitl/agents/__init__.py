@@ -8,17 +8,28 @@ from __future__ import annotations
 
 from temporal_hitl.agents._agent import Agent, adapter_of
 from temporal_hitl.agents._asking import Ask, AskingFunction, NotDone
-from temporal_hitl.agents._controls import UserControlFlowTools, UserFeedbackTools
+from temporal_hitl.agents._controls import (
+    ConfirmBeforeRun,
+    ExternalExecution,
+    UserControlFlowTools,
+    UserFeedbackTools,
+)
+from temporal_hitl.agents._fields import InputField, UserFeedbackOption, UserFeedbackQuestion
 from temporal_hitl.agents._models import ModelMissing, OpenAIChat, use_model
-from temporal_hitl.agents._output import ResolvedRequirement, RunOutput, RunRequirement
+from temporal_hitl.agents._output import RunOutput
+from temporal_hitl.agents._requirement import RunRequirement
 from temporal_hitl.agents._team import Team
 from temporal_hitl.agents._tools import Function, Toolkit, tool
+from temporal_hitl.agents._views import ResolvedRequirement
 
 __all__ = [
     "Agent",
     "Ask",
     "AskingFunction",
+    "ConfirmBeforeRun",
+    "ExternalExecution",
     "Function",
+    "InputField",
     "ModelMissing",
     "NotDone",
     "OpenAIChat",
@@ -28,6 +39,8 @@ __all__ = [
     "Team",
     "Toolkit",
     "UserControlFlowTools",
+    "UserFeedbackOption",
+    "UserFeedbackQuestion",
     "UserFeedbackTools",
     "adapter_of",
     "tool",

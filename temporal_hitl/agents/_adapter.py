@@ -31,7 +31,7 @@ from pydantic_graph import End
 from temporal_hitl._sizes import size_of
 from temporal_hitl.agents._models import ModelLike, name_of, resolved
 from temporal_hitl.agents._scope import Predicate, TurnScope, freeze, thawed, told
-from temporal_hitl.agents._tools import Function, only
+from temporal_hitl.agents._tools import Function
 from temporal_hitl.requirements import digest_of, problems_of
 from temporal_hitl.turns import (
     Adapter,
@@ -99,8 +99,7 @@ class PydanticAdapter:
     def guarded(self) -> Mapping[str, Guard]:
         """The guarded tools, as far as they are known beforehand."""
         guards = {name: each.guard for name, each in self.functions.items()}
-        known = {name: guard for name, guard in guards.items() if guard is not None}
-        return {name: g for name, g in known.items() if self.functions[name].predicate is None}
+        return {name: guard for name, guard in guards.items() if guard is not None}
 
     @property
     def tools(self) -> Sequence[str]:
@@ -128,16 +127,20 @@ class PydanticAdapter:
         }
         says: Any = requests.metadata.get(call.tool_call_id, {}).get(GUARD)
         if says is not None:
-            return Need(**{**says, **named})
+            return Need(**{**says, **self._deadline(call.tool_name), **named})
         function = self.functions.get(call.tool_name)
         guard = None if function is None else function.guard
         if guard is None:
             asks = _asks(requests.kind(call.tool_call_id))
             form = ANSWER if asks is Asks.question else {}
             return Need(**named, asks=asks, form=form)
-        if guard.asks is Asks.input and function is not None and not function.hidden:
+        if guard.asks is Asks.input:
             guard = guard.model_copy(update={"form": _filled_in(guard.form, arguments)})
         return Need.model_validate({**dict(guard), **named})
+
+    def _deadline(self, tool: str) -> dict[str, Any]:
+        function = self.functions.get(tool)
+        return {} if function is None else function.deadline
 
     # A tool
 
@@ -221,11 +224,13 @@ def _asks(kind: str) -> Asks:
 
 
 def _filled_in(form: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a form that has what the agent gave, and needs no more than the rest."""
     properties = {
         name: {**each, "default": arguments[name]} if name in arguments else each
-        for name, each in form["properties"].items()
+        for name, each in form.get("properties", {}).items()
     }
-    return {**only(form, ()), "properties": properties}
+    required = [name for name in form.get("required", ()) if name not in arguments]
+    return {**form, "properties": properties, "required": required}
 
 
 class _Work:
@@ -244,9 +249,10 @@ class _Work:
             for name, each in adapter.functions.items()
             if each.predicate is not None
         }
-        guarded = frozenset(adapter.guarded) | (turn.guarded - conditions.keys())
+        own = {name for name, guard in adapter.guarded.items() if not guard.conditional}
+        guarded = own | turn.guarded | (turn.conditional - conditions.keys())
         self._scope = TurnScope(
-            guarded=guarded,
+            guarded=frozenset(guarded),
             conditions=cast(Mapping[str, Predicate], conditions),
             done=dict(saved.get("done") or {}),
             beat=self._save,
@@ -280,7 +286,7 @@ class _Work:
                 return await self._steps(run, fed=results is None)
             except UsageLimitExceeded as error:
                 now = self._now or run.all_messages()
-                return Exhausted(**self._delta(now), error=str(error))
+                return Exhausted(**self._taken(now), error=str(error))
 
     def _model(self) -> Any:
         own = self._adapter.agent.model
@@ -300,7 +306,7 @@ class _Work:
                 self._now = run.all_messages()
                 self._save_here()
             if self._is_to_end(node):
-                return Unfinished(**self._delta(self._now))
+                return Unfinished(**self._taken(self._now))
             self._has_worked = bool(self._now)
             try:
                 node = await run.next(node)
@@ -309,7 +315,7 @@ class _Work:
             except Exception:
                 if not (PydanticAgent.is_model_request_node(node) and self._is_to_hand_over()):
                     raise
-                return Unfinished(**self._delta(self._now))
+                return Unfinished(**self._taken(self._now))
         return self._ended(run)
 
     def _is_to_hand_over(self) -> bool:
@@ -329,11 +335,14 @@ class _Work:
 
     def _ended(self, run: Any) -> AnyTaken:
         messages, output = run.all_messages(), run.result.output
-        delta = self._delta(messages)
-        if not isinstance(output, DeferredToolRequests):
-            return Finished(**delta, output=_OUTPUT.dump_python(output, mode="json"))
-        waiting = {each.tool_call_id for each in (*output.calls, *output.approvals)}
+        delta = self._taken(messages)
         response = next(e for e in reversed(messages) if isinstance(e, ModelResponse))
+        if not isinstance(output, DeferredToolRequests):
+            called = [each.tool_name for each in response.tool_calls]
+            left = [name for name in called if name in self._scope.guarded]
+            data = _OUTPUT.dump_python(output, mode="json")
+            return Finished(**delta, output=data, not_called=left)
+        waiting = {each.tool_call_id for each in (*output.calls, *output.approvals)}
         calls = [each for each in response.tool_calls if each.tool_call_id in waiting]
         return Needs(**delta, needs=[self._adapter.need(each, output) for each in calls])
 
@@ -345,6 +354,9 @@ class _Work:
             keep += 1
         usage = _USAGE.dump_python(self._latest, mode="json")
         return {"keep": keep, "new": dumped[keep:], "usage": usage}
+
+    def _taken(self, now: Sequence[Any]) -> dict[str, Any]:
+        return {**self._delta(now), "called": self._scope.called}
 
     def _save_here(self) -> None:
         try:

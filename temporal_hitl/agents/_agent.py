@@ -4,9 +4,9 @@ workflow named after it.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack
 
 from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai import Tool
@@ -15,17 +15,20 @@ from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.usage import UsageLimits
 
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
-from temporal_hitl._twins import aside, wait_for
 from temporal_hitl.agents._adapter import PydanticAdapter
+from temporal_hitl.agents._controls import ConfirmBeforeRun
 from temporal_hitl.agents._models import ModelLike, checked_model
-from temporal_hitl.agents._output import RunOutput, RunRequirement, drafts_of
+from temporal_hitl.agents._runs import AgentRuns, Runnable
 from temporal_hitl.agents._tools import Function, Toolkit, as_function
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.pipeline import InMemoryDb, PostgresDb, SqliteDb, StartOptions, Workflow
+from temporal_hitl.pipeline import (
+    InMemoryDb,
+    PostgresDb,
+    SqliteDb,
+)
 from temporal_hitl.primitives import Step
 from temporal_hitl.requirements import digest_of
-from temporal_hitl.review import PAUSE_ATTRIBUTE, OnTimeout
-from temporal_hitl.run import WorkflowRunOutput
+from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnTimeout
 from temporal_hitl.turns import Adapter
 
 
@@ -35,7 +38,7 @@ class AgentOptions(TypedDict, total=False):
     description: str | None
     output_type: Any
     """What it gives: text unless given; a Pydantic model, a dataclass, a list of these."""
-    confirm_before_run: bool
+    confirm_before_run: bool | ConfirmBeforeRun
     """Ask a person before the agent begins (seed 004)."""
     confirmation_message: str | None
     usage_limits: UsageLimits | Mapping[str, int] | None
@@ -57,15 +60,11 @@ class AgentOptions(TypedDict, total=False):
     session_id: str | None
     session_state: Mapping[str, Any] | None
     task_queue: str
+    notify: Sequence[str] | None
+    """Who is told of what its own runs ask: names of subscribers."""
 
 
-class AgentRuns(Workflow):
-    """The pipeline that an agent's own runs are: the agent is its one step."""
-
-    is_agent = True
-
-
-class Agent:
+class Agent(Runnable):
     """A model with instructions and tools (seeds 003 and 004).
 
     Its runs are Temporal workflows named after it: `HitlPlugin(workflows=[agent])` serves them, and
@@ -104,13 +103,14 @@ class Agent:
             OnTimeout, options.get("on_timeout", OnTimeout.cancel), f"{where}: on_timeout"
         )
         self.functions = self._functions(where)
+        before = options.get("confirm_before_run", False)
+        said = before.message if isinstance(before, ConfirmBeforeRun) else None
         marks = {
-            "requires_confirmation": options.get("confirm_before_run", False),
-            "confirmation_message": options.get("confirmation_message"),
+            "requires_confirmation": bool(before),
+            "confirmation_message": options.get("confirmation_message") or said,
         }
         setattr(self, PAUSE_ATTRIBUTE, marks)
-        self.workflow: Workflow = self._workflow()
-        """The pipeline that its own runs are."""
+        self.workflow = self._workflow()
 
     def _functions(self, where: str) -> dict[str, Function]:
         there: dict[str, Function] = {}
@@ -136,14 +136,15 @@ class Agent:
     def _members(self) -> Sequence[Adapter]:
         return ()
 
-    def _workflow(self) -> Workflow:
-        names = ("db", "session_id", "session_state", "task_queue")
+    def _workflow(self) -> AgentRuns:
+        names = ("db", "session_id", "session_state", "task_queue", "notify")
         options: dict[str, Any] = {**self._options}
         own = {each: options[each] for each in names if each in options}
         executed: Any = {
             e: options[e] for e in ("max_retries", "heartbeat_timeout") if e in options
         }
-        step = Step(name=self.name, agent=self, **executed)
+        # Of its own runs there is nothing beside it that could go on without it.
+        step = Step(name=self.name, agent=self, on_error=OnError.fail, **executed)
         return AgentRuns(self.name, [step], description=self.description, **own)
 
     # How it takes part in runs
@@ -185,55 +186,6 @@ class Agent:
             output_type=[self._options.get("output_type", str), DeferredToolRequests],
             retries=self._options.get("retries", 1),
         )
-
-    # Its own runs
-
-    def run(self, input: Any = None, **options: Unpack[StartOptions]) -> RunOutput:
-        """Start a run, and return when it has ended or needs a person; options as a Workflow's."""
-        return wait_for("await agent.arun(...)", lambda: self._run(input, **options))
-
-    def arun(
-        self, input: Any = None, **options: Unpack[StartOptions]
-    ) -> Coroutine[Any, Any, RunOutput]:
-        """Start a run, and return when it has ended or needs a person; options as a Workflow's."""
-        return aside(self._run(input, **options))
-
-    async def _run(self, input: Any, **options: Any) -> RunOutput:
-        return RunOutput(cast(WorkflowRunOutput, await self.workflow.arun(input, **options)))
-
-    def continue_run(
-        self,
-        run_response: RunOutput | None = None,
-        *,
-        run_id: str | None = None,
-        requirements: Sequence[RunRequirement] | None = None,
-    ) -> RunOutput:
-        """Send what was decided, and return when the run has ended or needs a person again."""
-        twin = "await agent.acontinue_run(...)"
-        return wait_for(twin, lambda: self._continue(run_response, run_id, requirements))
-
-    def acontinue_run(
-        self,
-        run_response: RunOutput | None = None,
-        *,
-        run_id: str | None = None,
-        requirements: Sequence[RunRequirement] | None = None,
-    ) -> Coroutine[Any, Any, RunOutput]:
-        """Send what was decided, and return when the run has ended or needs a person again."""
-        return aside(self._continue(run_response, run_id, requirements))
-
-    async def _continue(
-        self,
-        output: RunOutput | None,
-        run_id: str | None,
-        requirements: Sequence[RunRequirement] | None,
-    ) -> RunOutput:
-        run: WorkflowRunOutput | None = None if output is None else output.run
-        decided: dict[str, Any] = {"run_id": run_id} if run_id is not None else {}
-        if requirements is not None:
-            decided["step_requirements"] = drafts_of(requirements)
-        going_on = cast(Any, self.workflow.acontinue_run)
-        return RunOutput(await going_on(run, **decided))
 
 
 def _limits(given: Any, where: str) -> UsageLimits | None:

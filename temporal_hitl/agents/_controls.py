@@ -1,17 +1,23 @@
-"""Toolkits by which an agent asks the user by itself (seed 003, "Dynamic User Input")."""
+"""Toolkits by which an agent asks the user by itself (seed 003, "Dynamic User Input"), and the
+names that seed 004 imports from `agno.execution_control`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 from pydantic import BaseModel, Field
 from pydantic_ai.exceptions import CallDeferred, ModelRetry
 
+from temporal_hitl._arguments import Seconds
 from temporal_hitl._forms import Form
 from temporal_hitl.agents._adapter import GUARD
-from temporal_hitl.agents._tools import Function, Toolkit
+from temporal_hitl.agents._fields import DESCRIPTIONS
+from temporal_hitl.agents._tools import Function, Toolkit, as_function
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.review import UserInputField
+from temporal_hitl.review import OnTimeout, UserInputField
 from temporal_hitl.turns import Asks, Guard
 
 _INPUT = (
@@ -76,25 +82,57 @@ def ask_user(questions: list[AskUserQuestion]) -> str:
 
 
 def _choice(asked: AskUserQuestion) -> dict[str, Any]:
-    labels = [each.label for each in asked.options]
     told = "; ".join(f"{e.label}: {e.description}" for e in asked.options if e.description)
     named = {"title": asked.header or asked.question} | ({"description": told} if told else {})
+    one: dict[str, Any] = {"type": "string", "enum": [each.label for each in asked.options]}
+    if told:
+        one[DESCRIPTIONS] = [each.description or "" for each in asked.options]
     if asked.multi_select:
-        items = {"type": "string", "enum": labels}
-        return {"type": "array", "items": items, "uniqueItems": True, "minItems": 1, **named}
-    return {"type": "string", "enum": labels, **named}
+        return {"type": "array", "items": one, "uniqueItems": True, "minItems": 1, **named}
+    return {**one, **named}
+
+
+class QuestionOptions(TypedDict, total=False):
+    """How long a question of the agent's is open, unless the agent says it for all of its tools."""
+
+    timeout: Seconds | None
+    on_timeout: OnTimeout | str
+    """`cancel`, unless given, ends the run; with `skip` the agent is told that nobody answered."""
+    strict_deadline: bool
 
 
 class UserControlFlowTools(Toolkit):
     """Lets an agent ask the user for values that it needs, by a form that it makes itself."""
 
-    def __init__(self, instructions: str | None = _INPUT) -> None:
-        tools = [Function(get_user_input)]
+    def __init__(
+        self, instructions: str | None = _INPUT, **deadline: Unpack[QuestionOptions]
+    ) -> None:
+        tools = [Function(get_user_input, **deadline)]
         super().__init__("user_control_flow_tools", tools, instructions=instructions)
 
 
 class UserFeedbackTools(Toolkit):
     """Lets an agent ask the user to choose among options that it makes itself."""
 
-    def __init__(self, instructions: str | None = _FEEDBACK) -> None:
-        super().__init__("user_feedback_tools", [Function(ask_user)], instructions=instructions)
+    def __init__(
+        self, instructions: str | None = _FEEDBACK, **deadline: Unpack[QuestionOptions]
+    ) -> None:
+        tools = [Function(ask_user, **deadline)]
+        super().__init__("user_feedback_tools", tools, instructions=instructions)
+
+
+@dataclass(frozen=True)
+class ConfirmBeforeRun:
+    """`Agent(confirm_before_run=ConfirmBeforeRun("Go on?"))`: True, with the message beside it."""
+
+    message: str | None = None
+
+
+class ExternalExecution(Toolkit):
+    """Tools all of which run outside: `tools=[ExternalExecution(get_approval)]` stands for
+    `@tool(external_execution=True)` on each of them.
+    """
+
+    def __init__(self, *tools: Any, instructions: str | None = None) -> None:
+        made: Sequence[Function] = [as_function(each).guarded_by(Asks.execution) for each in tools]
+        super().__init__("external_execution", made, instructions=instructions)

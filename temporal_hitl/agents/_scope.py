@@ -31,7 +31,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 
 from temporal_hitl._sizes import LIMIT, size_of
-from temporal_hitl.turns import CheckpointTooLarge
+from temporal_hitl.turns import Called, CheckpointTooLarge
 
 Predicate = Callable[..., Any]
 _PASSED_ON = (ApprovalRequired, CallDeferred, ModelRetry, ToolFailed, ToolRetryError, UserError)
@@ -107,6 +107,8 @@ class TurnScope(AbstractCapability[Any]):
     done: dict[str, Any] = field(default_factory=dict[str, Any])
     """What came of the calls of the last response, by call id."""
     beat: Callable[[], None] = lambda: None
+    called: list[Called] = field(default_factory=list[Called])
+    """What ran in this turn."""
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any]:
         """Return the agent's tools, guarded."""
@@ -146,6 +148,8 @@ class TurnScope(AbstractCapability[Any]):
 
     def _remember(self, call: ToolCallPart, record: dict[str, Any]) -> None:
         self.done[call.tool_call_id] = record
+        outcome: Any = next(iter(record))
+        self.called.append(Called(call_id=call.tool_call_id, tool=call.tool_name, outcome=outcome))
         try:
             self.beat()
         except CheckpointTooLarge:
@@ -156,11 +160,19 @@ class TurnScope(AbstractCapability[Any]):
 
 async def _holds(condition: Predicate, args: dict[str, Any]) -> bool:
     try:
-        said = condition(**args)
+        said = condition(**_named_by(condition, args))
         return bool(await said if inspect.isawaitable(said) else said)
     except Exception:
         # What nobody could judge is not what everybody allows.
         return True
+
+
+def _named_by(condition: Predicate, args: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a predicate looks at: it need not name all that the tool has."""
+    there = inspect.signature(condition).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in there.values()):
+        return args
+    return {name: each for name, each in args.items() if name in there}
 
 
 def _again(seen: Mapping[str, Any]) -> Any:

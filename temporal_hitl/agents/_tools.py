@@ -7,7 +7,7 @@ of them. Knows nothing of agents.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, TypedDict, Unpack, get_type_hints, overload
 
@@ -16,6 +16,7 @@ from pydantic_ai import RunContext, Tool
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
 from temporal_hitl._source import source_digest
 from temporal_hitl.errors import DefinitionError
+from temporal_hitl.requirements import digest_of
 from temporal_hitl.review import OnTimeout
 from temporal_hitl.turns import Asks, Guard
 
@@ -58,7 +59,11 @@ class ToolOptions(TypedDict, total=False):
 
 
 class Function:
-    """A function as a tool: what the model sees of it, and who is asked before it is called."""
+    """A function as a tool: what the model sees of it, and who is asked before it is called.
+
+    It may take `session_state`, what the run's steps share, and `run_context`. Those that do and
+    are called as activities of their own run one after another, so that no change is lost.
+    """
 
     def __init__(self, function: Callable[..., Any], **options: Unpack[ToolOptions]) -> None:
         if not callable(function):
@@ -79,7 +84,7 @@ class Function:
         self._check_hidden(where)
         self._asks = _asked_of(where, options)
         self._limits = _limits(where, options)
-        cannot = self._asks in (Asks.input, Asks.execution)
+        cannot = self._asks is not Asks.confirmation
         if cannot and self._limits["on_timeout"] is OnTimeout.approve:
             raise DefinitionError(f"{where}: on_timeout='approve' cannot answer for a person")
 
@@ -112,7 +117,7 @@ class Function:
 
     def until(self, timeout: float | None, on_timeout: OnTimeout) -> Function:
         """Return this tool with a deadline, where its author wrote none."""
-        if timeout is None or self._limits["timeout"] is not None or self._asks is None:
+        if timeout is None or self._limits["timeout"] is not None:
             return self
         cannot = on_timeout is OnTimeout.approve and self._asks is not Asks.confirmation
         limits = {"timeout": timeout, "on_timeout": OnTimeout.skip if cannot else on_timeout}
@@ -123,16 +128,24 @@ class Function:
         """What stands before it, or None where the agent may call it alone."""
         if self._asks is None:
             return None
-        return Guard(asks=self._asks, form=self._form(), **self._limits)
+        there = inspect.signature(self.function).parameters
+        return Guard(
+            asks=self._asks,
+            form=self._form(),
+            conditional=self.predicate is not None,
+            alone=any(each in there for each in INJECTED),
+            **self._limits,
+        )
+
+    @property
+    def deadline(self) -> dict[str, Any]:
+        """The fields of a `Guard` that say how long a question of its own is open."""
+        names = ("timeout", "on_timeout", "strict_deadline")
+        return {name: self._limits[name] for name in names}
 
     def _form(self) -> dict[str, Any]:
-        match self._asks:
-            case Asks.confirmation:
-                return self.parameters
-            case Asks.input:
-                return only(self.parameters, self.hidden)
-            case _:
-                return {}
+        # The whole of it: a person sees what the agent filled in, and may correct it.
+        return self.parameters if self._asks in (Asks.confirmation, Asks.input) else {}
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -141,8 +154,10 @@ class Function:
 
     @property
     def digest(self) -> str:
-        """The digest of its source."""
-        return source_digest(self.function)
+        """The digest of its source, and of what stands before it."""
+        guard = None if self.guard is None else self.guard.model_dump(mode="json")
+        condition = None if self.predicate is None else source_digest(self.predicate)
+        return digest_of([source_digest(self.function), guard, condition])
 
     def tool(self, *, hiding: bool = False) -> Tool[Any]:
         """Return it as the framework's own; `hiding` leaves out what only a person fills in."""
@@ -179,15 +194,6 @@ def _limits(where: str, options: ToolOptions) -> dict[str, Any]:
         "on_timeout": parse_enum(OnTimeout, on_timeout, f"{where}: on_timeout"),
         "strict_deadline": options.get("strict_deadline", False),
     }
-
-
-def only(schema: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    """Return the schema of an object with `fields` alone; with all where there are none."""
-    if not fields:
-        return dict(schema)
-    properties = {name: schema["properties"][name] for name in fields}
-    required = [name for name in schema.get("required", ()) if name in fields]
-    return {**schema, "properties": properties, "required": required}
 
 
 def _shown(function: Callable[..., Any], name: str, hidden: Sequence[str]) -> Callable[..., Any]:

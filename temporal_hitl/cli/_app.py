@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from temporal_hitl.cli._answers import answer, confirm, edit, reject, retry, select, skip
+from temporal_hitl.cli._answers import answer, confirm, edit, reject, report, retry, select, skip
 from temporal_hitl.cli._command import command, shared
+from temporal_hitl.cli._dev import dev
 from temporal_hitl.cli._doctor import doctor
 from temporal_hitl.cli._runs import cancel, list_, run, runs, show
-from temporal_hitl.cli._serving import dev, worker
+from temporal_hitl.cli._serving import worker
 from temporal_hitl.cli._watch import watch
+from temporal_hitl.cli._web import api, token
 
 HELP = """Start runs, see what waits for a person, answer it, and serve pipelines.
 
@@ -19,8 +21,9 @@ Exit codes: 0 done; 1 the run ended badly, or doctor found something; 2 what was
 
 app = typer.Typer(name="temporal-hitl", no_args_is_help=True, pretty_exceptions_enable=False)
 shared(app, HELP)
-for each in (list_, show, confirm, reject, answer, select, edit, retry, skip):
+for each in (list_, show, confirm, reject, answer, select, edit, report, retry, skip):
     command(app, each)
-for each in (run, runs, watch, cancel, doctor, worker):
+for each in (run, runs, watch, cancel, doctor, worker, api):
     command(app, each)
-command(app, dev, connects=False)
+for each in (token, dev):
+    command(app, each, connects=False)

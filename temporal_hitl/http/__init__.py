@@ -13,8 +13,10 @@ from temporal_hitl.http._access import (
     Role,
     Token,
     is_loopback,
+    is_role,
     new_token,
 )
+from temporal_hitl.http._application import hitl_application
 from temporal_hitl.http._problems import FieldProblem, Problem, tell_problems
 from temporal_hitl.http._router import hitl_router
 from temporal_hitl.http.inbox import Inbox
@@ -31,8 +33,10 @@ __all__ = [
     "Problem",
     "Role",
     "Token",
+    "hitl_application",
     "hitl_router",
     "is_loopback",
+    "is_role",
     "new_token",
     "tell_problems",
 ]

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from temporal_hitl._arguments import is_role
 from temporal_hitl.errors import DefinitionError, HitlError
 from temporal_hitl.requirements import problems_of
 
@@ -32,6 +33,7 @@ __all__ = [
     "NotAuthenticated",
     "Role",
     "Token",
+    "is_role",
     "new_token",
 ]
 
@@ -52,7 +54,9 @@ class NotAllowed(HitlError):
 
 
 class Role(StrEnum):
-    """What a caller may do. Whoever has a role may look; a user may have several."""
+    """What a caller may do here. Whoever has a role may look; a user may have several, and others
+    beside these: words of an author's, who asks certain roles alone (`roles=["finance"]`).
+    """
 
     viewer = "viewer"
     """Looks."""
@@ -69,7 +73,7 @@ class Caller(BaseModel):
 
     user: str | None
     """The identity, which is `resolved_by` of every answer; None where nobody is asked for one."""
-    roles: frozenset[Role]
+    roles: frozenset[str]
 
     def must_be(self, role: Role) -> None:
         """Raise `NotAllowed` unless the caller has `role`."""
@@ -127,7 +131,7 @@ class LoopbackOnly:
         origin = request.headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             raise NotAllowed(f"without authentication a page of {origin} may not call this")
-        return Caller(user=None, roles=frozenset(Role))
+        return Caller(user=None, roles=frozenset(each.value for each in Role))
 
 
 def _hostname(host: str) -> str | None:
@@ -156,15 +160,24 @@ class Token(BaseModel):
 
     user: str = Field(min_length=1, max_length=200)
     """Whose it is: `resolved_by` of what is answered with it."""
-    roles: frozenset[Role]
+    roles: frozenset[str]
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """Of the token in UTF-8. It has 256 random bits, so nothing slower is needed."""
+
+    @field_validator("roles")
+    @classmethod
+    def _are_roles(cls, roles: frozenset[str]) -> frozenset[str]:
+        for each in sorted(roles):
+            if not is_role(each):
+                # Without it: somebody may have written the token itself there.
+                raise ValueError("a role is a word in lower case")
+        return frozenset(str(each) for each in roles)
 
 
 def new_token(user: str, roles: Iterable[Role | str]) -> tuple[str, Token]:
     """Return a token for `user`, to be shown once, and what is to be kept of it."""
     secret = f"hitl_{secrets.token_urlsafe(32)}"
-    kept = Token(user=user, roles=frozenset(map(Role, roles)), sha256=_digest(secret))
+    kept = Token(user=user, roles=frozenset(roles), sha256=_digest(secret))
     return secret, kept
 
 

@@ -15,7 +15,7 @@ from temporal_hitl.http._requirements import RequirementPlace
 from temporal_hitl.http._runs import RunId
 from temporal_hitl.http._seen import Seen
 from temporal_hitl.http._service import Here, Viewer
-from temporal_hitl.http._snapshot import Lost, Snapshot
+from temporal_hitl.http._snapshot import Lost, Outage, Snapshot
 from temporal_hitl.stream_events import AnyStreamEvent
 
 router = APIRouter(route_class=ProblemRoute, tags=["events"])
@@ -30,7 +30,7 @@ LastEventId = Annotated[
 
 async def _begin(here: Here, last_event_id: LastEventId = None) -> str:
     # Before the stream begins, so that it can still be refused.
-    view = await here.snapshot.view()
+    view, _ = await here.snapshot.last()
     return last_event_id or view.version
 
 
@@ -45,6 +45,7 @@ async def requirement_events(
 
     Events are `opened` and `closed`, each with the requirement as the list tells it. `ready` comes
     first. `lost` says that changes were missed: look at the list again; the stream goes on.
+    `unavailable` says since when Temporal cannot be reached, `available` that it can be again.
     """
     async with aclosing(changes_told(here.snapshot, wanted, begin)) as told_of:
         async for event in told_of:
@@ -54,14 +55,16 @@ async def requirement_events(
 async def changes_told(
     snapshot: Snapshot, wanted: RequirementPlace, begin: str
 ) -> AsyncGenerator[ServerSentEvent]:
-    """Yield what opens and closes after `begin`, without end."""
+    """Yield what opens and closes after `begin`, and whether Temporal is there, without end."""
     name = "ready"
     while True:
         yield ServerSentEvent(event=name, id=begin, data={})
         try:
             async with aclosing(snapshot.changes(begin)) as changes:
                 async for change in changes:
-                    if wanted.holds(change.requirement, datetime.now(UTC)):
+                    if isinstance(change, Outage):
+                        yield _outage(change)
+                    elif wanted.holds(change.requirement, datetime.now(UTC)):
                         yield ServerSentEvent(
                             event=change.change,
                             id=snapshot.version_of(change),
@@ -69,6 +72,12 @@ async def changes_told(
                         )
         except Lost:
             name, begin = "lost", snapshot.version
+
+
+def _outage(outage: Outage) -> ServerSentEvent:
+    if outage.since is None:
+        return ServerSentEvent(event="available", data={})
+    return ServerSentEvent(event="unavailable", data={"since": outage.since.isoformat()})
 
 
 async def _seen(last_event_id: LastEventId = None) -> Seen:

@@ -26,9 +26,12 @@ from temporal_hitl._wire import read
 from temporal_hitl.errors import (
     AlreadyResolved,
     BadCursor,
+    BadSignature,
     DecisionConflict,
     DefinitionError,
     HitlError,
+    NoConversation,
+    NotPermitted,
     OperatorError,
     ResolutionError,
     RunNotFound,
@@ -148,7 +151,7 @@ def told(error: Exception) -> Refused | None:
 def _of_run(error: Exception) -> Refused | None:
     name = type(error).__name__
     match error:
-        case RunNotFound():
+        case RunNotFound() | NoConversation():
             return refused(404, str(error), kind=name)
         case WorkflowQueryFailedError() | WorkflowUpdateFailedError():
             return refused(404, f"this run asks nobody, as it has no gate of ours: {error}")
@@ -198,6 +201,11 @@ def _of_resolution(error: ResolutionError) -> Problem:
             return _problem(410, detail, name)
         case UnknownRequirement():
             return _problem(404, detail, name)
+        case NotPermitted():
+            return _problem(403, detail, name)
+        case BadSignature():
+            # Made here: an operator has to see to the keys.
+            return _problem(503, detail, name)
         case _:
             return _problem(422, detail, name, errors=fields(error.problems))
 

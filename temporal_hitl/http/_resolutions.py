@@ -33,6 +33,7 @@ from temporal_hitl.http._service import Here, IdempotencyKey, Reviewer, Service,
 from temporal_hitl.requirements import (
     Answer,
     AnyResolution,
+    EditArguments,
     ResolutionRecord,
     Wire,
     parse_resolution,
@@ -42,8 +43,8 @@ router = APIRouter(route_class=ProblemRoute, tags=["requirements"])
 
 MANY = 500
 """How many answers one request may hold."""
-_BESIDE = {"requirement_id", "decision_id"}
-"""What a resolution has, and its body has not: the path and the Idempotency-Key say these."""
+_BESIDE = {"requirement_id", "decision_id", "signature"}
+"""What a resolution has, and its body has not: the path, the Idempotency-Key, and who calls."""
 
 
 def _body_of(resolution: type[Any]) -> type[Any]:
@@ -126,7 +127,7 @@ async def decide(
     here: Service, caller: Caller, run_id: str, requirement_id: str, said: dict[str, Any], key: str
 ) -> ResolutionRecord:
     """Answer one requirement with a body that `caller` sent under `key`."""
-    whole = _resolution(caller, requirement_id, said, key_of(caller, key))
+    whole = _resolution(here, caller, run_id, requirement_id, said, key_of(caller, key))
     try:
         record = await here.client.resolve(run_id, whole)
     except Exception as error:
@@ -155,7 +156,7 @@ async def decide_many(
 ) -> list[Resolved]:
     """Answer many: each the run, the requirement, and a body that `caller` sent under `key`."""
     decisions = [
-        (run_id, _resolution(caller, asked, said, key_of(caller, key, run_id, asked)))
+        (run_id, _resolution(here, caller, run_id, asked, said, key_of(caller, key, run_id, asked)))
         for run_id, asked, said in sent
     ]
     answers = await here.client.resolve_many(decisions)
@@ -166,7 +167,12 @@ async def decide_many(
 
 
 def _resolution(
-    caller: Caller, requirement_id: str, said: dict[str, Any], decision_id: str
+    here: Service,
+    caller: Caller,
+    run_id: str,
+    requirement_id: str,
+    said: dict[str, Any],
+    decision_id: str,
 ) -> AnyResolution:
     claimed = said.get("resolved_by")
     if caller.user is not None and claimed not in (None, caller.user):
@@ -178,7 +184,13 @@ def _resolution(
         "decision_id": decision_id,
         "resolved_by": caller.user or claimed,
     }
-    return parse_resolution({**said, **beside})
+    resolution = parse_resolution({**said, **beside})
+    if here.signer is None or caller.user is None:
+        return resolution
+    namespace = here.client.client.namespace
+    return here.signer.sign(
+        resolution, namespace=namespace, run_id=run_id, subject=caller.user, roles=caller.roles
+    )
 
 
 def _resolved(
@@ -193,6 +205,10 @@ def _resolved(
         raise error
     problem = error.problem
     return became.model_copy(update={"status": problem.status, "problem": problem})
+
+
+_WITHIN: dict[type, str] = {Answer: "body.values", EditArguments: "body.arguments"}
+"""Where in a body those stand that the problems of an answer name."""
 
 
 def _problem(
@@ -210,6 +226,6 @@ def _problem(
     if isinstance(error, NoWorker):
         more["idempotency_key"] = key
     if isinstance(error, MalformedResolution):
-        within = "body.values" if isinstance(sent, Answer) else "body"
+        within = _WITHIN.get(type(sent), "body")
         more["errors"] = fields(error.problems, within)
     return Refused(found.problem.model_copy(update=more), found.headers)

@@ -14,6 +14,7 @@ from temporal_hitl.http._problems import ProblemRoute
 from temporal_hitl.http._service import entrance, service_of
 from temporal_hitl.http.inbox import Inbox, inbox_router
 from temporal_hitl.primitives import Definition
+from temporal_hitl.signing import SigningKeys
 
 __all__ = ["hitl_router"]
 
@@ -24,16 +25,19 @@ def hitl_router(
     *,
     authenticator: Authenticator | None = None,
     inbox: Inbox | None = None,
+    signing_keys: SigningKeys | None = None,
 ) -> APIRouter:
     """Return the HTTP API over the runs of the client's namespace.
 
     `workflows` are the pipelines that it shows and starts; requirements of every run are listed and
     answered. Without an `authenticator` only this machine is served. With an `inbox`, its pages are
-    at `/inbox`. What goes wrong is told as `application/problem+json`, whatever application the
-    router is included in.
+    at `/inbox`. With `signing_keys`, which the workers have too, the answers of callers who have a
+    name are signed, and may answer what is for certain roles; without, who decides is a claim.
+    What goes wrong is told as `application/problem+json`, whatever application the router is
+    included in.
     """
     hitl = client if isinstance(client, HitlClient) else HitlClient(client)
-    service = service_of(hitl, workflows, authenticator or LoopbackOnly())
+    service = service_of(hitl, workflows, authenticator or LoopbackOnly(), signing_keys)
     scheme = service.authenticator.scheme
     dependencies = [Depends(entrance(service)), *([Depends(scheme)] if scheme else [])]
     router = APIRouter(route_class=ProblemRoute, dependencies=dependencies)

@@ -85,7 +85,9 @@ class Rows:
         )
         runs, calls = list[WorkflowExecution](), 0
         while calls == 0 or listed.next_page_token:
-            await listed.fetch_next_page()
+            # The SDK's own limit is one attempt's, and it makes ten.
+            async with asyncio.timeout(PATIENCE.total_seconds()):
+                await listed.fetch_next_page()
             runs += listed.current_page or ()
             calls += 1
         return runs, calls

@@ -19,6 +19,8 @@ from temporal_hitl.client import HitlClient
 from temporal_hitl.http._access import Authenticator, Caller, NotAllowed, Role
 from temporal_hitl.http._snapshot import Snapshot
 from temporal_hitl.primitives import Definition
+from temporal_hitl.requirements import Channel
+from temporal_hitl.signing import Signer, SigningKeys
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,21 @@ class Service:
     pipelines: dict[str, Compiled]
     authenticator: Authenticator
     snapshot: Snapshot
+    signer: Signer | None = None
+    """Signs the answers of callers who have a name; where there is none, they are claims."""
 
 
 def service_of(
-    client: HitlClient, workflows: Iterable[Definition], authenticator: Authenticator
+    client: HitlClient,
+    workflows: Iterable[Definition],
+    authenticator: Authenticator,
+    signing_keys: SigningKeys | None = None,
 ) -> Service:
     """Return a service for these pipelines and all that are nested in them."""
     family = [each for given in workflows for each in compile_definition(given).family]
     pipelines = {each.name: compile_definition(each) for each in family}
-    return Service(client, pipelines, authenticator, Snapshot(client))
+    signer = None if signing_keys is None else Signer(signing_keys, Channel.http)
+    return Service(client, pipelines, authenticator, Snapshot(client), signer)
 
 
 def entrance(service: Service) -> Callable[[Request], Awaitable[None]]:

@@ -107,6 +107,14 @@ class Change:
     json: str = field(compare=False)
 
 
+@dataclass(frozen=True)
+class Outage:
+    """Temporal cannot be reached, or can be again."""
+
+    since: datetime | None
+    """Since when it cannot; None where it can."""
+
+
 class Lost(Exception):
     """What a stream saw last is too long ago, or another process's: look at the list again."""
 
@@ -119,7 +127,7 @@ class Snapshot:
         self._epoch = uuid.uuid4().hex[:8]
         self._view: View | None = None
         self._renewed = 0.0
-        self._failed = False
+        self._outage = Outage(None)
         self._kept = False
         self._hidden: dict[tuple[str, str], tuple[float, datetime]] = {}
         self._changes: deque[Change] = deque(maxlen=CHANGES)
@@ -146,6 +154,22 @@ class Snapshot:
             self._outcome = asyncio.get_running_loop().create_future()
         return await asyncio.shield(self._outcome)
 
+    async def last(self) -> tuple[View, Outage]:
+        """Return what is open, or what was open when Temporal was reached last.
+
+        Raises what `view` raises, where it was never reached.
+        """
+        if self._view is None or self._outage.since is None:
+            try:
+                return await self.view(), self._outage
+            except Exception:
+                # Who looks again is told at once.
+                if self._view is None or self._outage.since is None:
+                    raise
+        self._looked = time.monotonic()
+        self._keep_looking()
+        return self._view, self._outage
+
     @property
     def version(self) -> str:
         """What the last change was, for `changes`."""
@@ -155,14 +179,19 @@ class Snapshot:
         """Return the version that `change` made."""
         return f"{self._epoch}-{change.number}"
 
-    async def changes(self, after: str) -> AsyncGenerator[Change]:
-        """Yield every change after the version `after`, as it comes; raises `Lost`."""
-        number = self._number_of(after)
+    async def changes(self, after: str) -> AsyncGenerator[Change | Outage]:
+        """Yield every change after the version `after`, as it comes, and when Temporal cannot be
+        reached, and can be again; raises `Lost`.
+        """
+        number, outage = self._number_of(after), Outage(None)
         self._streams += 1
         try:
             self._keep_looking()
             while True:
                 news = self._news
+                if outage != self._outage:
+                    outage = self._outage
+                    yield outage
                 for change in self._since(number):
                     number = change.number
                     yield change
@@ -215,17 +244,22 @@ class Snapshot:
                 await asyncio.sleep(max(EVERY - spent, calls * CALL - spent, spent))
         finally:
             self._task, self._kept = None, False
+            self._outage = Outage(None)  # Nobody knows.
 
     async def _renew(self) -> int:
+        began = datetime.now(UTC)
         try:
             rows, calls = await self._rows.read()
         except Exception as error:
-            if not self._failed:
-                _log.warning("what waits for people cannot be listed: %s", error)
-            self._failed, self._kept = True, False
+            if self._outage.since is None:
+                _log.warning("what waits for people cannot be listed: %r", error)
+                self._tell_of(Outage(began))
+            self._kept = False
             self._settle(error)
             return 1
-        self._failed, self._kept, self._renewed = False, True, time.monotonic()
+        self._kept, self._renewed = True, time.monotonic()
+        if self._outage.since is not None:
+            self._tell_of(Outage(None))
         view = self._show(self._without_hidden({key_of(row): row for row in rows}))
         self._settle(view)
         return calls
@@ -286,5 +320,12 @@ class Snapshot:
     def _tell(self, change: Literal["opened", "closed"], row: OpenRequirement) -> None:
         self._number += 1
         self._changes.append(Change(self._number, change, row, row.model_dump_json()))
+        self._wake()
+
+    def _tell_of(self, outage: Outage) -> None:
+        self._outage = outage
+        self._wake()
+
+    def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()

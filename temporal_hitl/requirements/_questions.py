@@ -62,15 +62,21 @@ class Requirement(Wire):
     """What a rejection does, where one is possible and the asker lets the library act on it."""
     round: int = 1
     """The how manieth time this place asks."""
+    roles: tuple[str, ...] = ()
+    """Who may answer, where not everybody may: whoever is signed as one of these."""
+    notify: tuple[str, ...] = ()
+    """Who is told that it is open, about to be late, and closed: names of subscribers."""
     digest: str = ""
     """SHA-256 of what is shown; a resolution that carries another one is refused."""
 
     actions: ClassVar[frozenset[str]] = frozenset()
     """The actions that answer this kind."""
+    beside: ClassVar[frozenset[str]] = frozenset()
+    """The fields that are told with it, and are neither part of its digest nor kept."""
 
     def shown(self) -> dict[str, Any]:
         """Return what the person decides about, as JSON data: no ids, times or policies."""
-        hidden = set(Requirement.model_fields) - {"name", "message"}
+        hidden = set(Requirement.model_fields) - {"name", "message"} | self.beside
         return self.model_dump(mode="json", exclude=hidden)
 
     def sealed(self) -> AnyRequirement:
@@ -107,6 +113,16 @@ class Route(Requirement):
     actions = frozenset({"select", "reject"})
 
 
+class PreviousOutput(Wire):
+    """What was under review before this, and was rejected."""
+
+    output: JsonValue = None
+    feedback: str | None = None
+    """What the rejection asked for."""
+    left_out: int | None = None
+    """How many bytes `output` has, where it is too large to be told; it is null then."""
+
+
 class OutputReview(Requirement):
     """Keep, change or reject what was produced."""
 
@@ -119,7 +135,10 @@ class OutputReview(Requirement):
     """How often an output of this node was rejected and made again so far."""
     retries_limit: int | None = None
     """After how many a rejection that asks for another one cancels the run."""
+    previous: PreviousOutput | None = None
+    """The output of the round before, to compare with; told by pipelines that still run."""
     actions = frozenset({"confirm", "reject", "edit"})
+    beside = frozenset({"previous"})
 
 
 class IterationReview(Requirement):
@@ -132,7 +151,10 @@ class IterationReview(Requirement):
     """Which iteration it was, from 1."""
     max_iterations: int = Field(ge=1)
     """After how many the loop ends by itself."""
+    previous: PreviousOutput | None = None
+    """What the iteration before produced, to compare with; told by pipelines that still run."""
     actions = frozenset({"confirm", "reject", "edit"})
+    beside = frozenset({"previous"})
 
 
 class ErrorDecision(Requirement):

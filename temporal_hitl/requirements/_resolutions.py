@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
@@ -25,6 +25,14 @@ class Resolution(Wire):
     """The caller's key: the same decision sent twice is one decision, and a success both times."""
     digest: str | None = None
     """The digest of what the person saw; refused where the requirement's differs."""
+    signature: str | None = Field(default=None, max_length=10_000, exclude=True, repr=False)
+    """Who says so, signed; `temporal_hitl.signing` makes it. It travels beside the answer and is
+    kept nowhere: what it said is on record."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as JSON data, to be sent: with its signature, where it has one."""
+        signed = {} if self.signature is None else {"signature": self.signature}
+        return self.model_dump(mode="json") | signed
 
     def body_digest(self) -> str:
         """Return the digest that tells a repeated decision from another one under the same key."""
@@ -136,6 +144,10 @@ class Channel(StrEnum):
     """The deadline."""
     run = "run"
     """The run itself, when it ends or is cancelled."""
+    http = "http"
+    """Our HTTP service or its inbox, which signed who decided."""
+    cli = "cli"
+    """Our command line, which signed who decided."""
 
 
 class Door(StrEnum):
@@ -168,6 +180,8 @@ class ResolutionRecord(Wire):
     late: bool = False
     """Whether an affirmative answer was handled after the deadline, which had not acted yet."""
     identity: Identity = Identity.none
+    roles: tuple[str, ...] = ()
+    """What whoever decided is, where `identity` is `signed`."""
 
     @property
     def action(self) -> str:
@@ -229,13 +243,16 @@ class ResolutionRecord(Wire):
         if isinstance(self.resolution, Withdrawn):
             return f"the run stopped asking at {when}: {self.resolution.reason}"
         who = self.resolved_by or "somebody who gave no name"
+        who += f" (signed, {self.channel.value})" if self.identity is Identity.signed else ""
         how = "" if self.door is None else f" by {self.door.value}"
         why = self.feedback or self.comment
         return f"{who} decided {self.action!r}{how} at {when}" + (f": {why}" if why else "")
 
 
 class Refusal(Wire):
-    """An answer that was refused with nobody to tell: by signal, or delivered again by a reset."""
+    """An answer that was refused with nobody to tell: by signal, or delivered again by a reset; or
+    one whose signature does not hold.
+    """
 
     at: datetime
     door: str

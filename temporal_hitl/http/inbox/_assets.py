@@ -53,7 +53,7 @@ Version = Annotated[str, Query(max_length=100)]
 
 async def _begin(page: Visit, version: Version = "", last_event_id: LastEventId = None) -> str:
     # Before the stream begins, so that it can still be refused.
-    view = await page.here.snapshot.view()
+    view, _ = await page.here.snapshot.last()
     return last_event_id or version or view.version
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,21 +16,37 @@ from temporal_hitl.http._requirements import RequirementId, look_up
 from temporal_hitl.http._resolutions import decide
 from temporal_hitl.http._runs import RunId
 from temporal_hitl.http._service import key_of
+from temporal_hitl.http.inbox._comparing import Compared, compared
+from temporal_hitl.http.inbox._conversation import heard
 from temporal_hitl.http.inbox._list import Wanted
 from temporal_hitl.http.inbox._pages import Form, Page, PageRoute, Posted, Visit
 from temporal_hitl.http.inbox._run import seen
-from temporal_hitl.http.inbox._showing import as_json, shown
-from temporal_hitl.http.inbox._widgets import Unreadable, Widget, filled, widgets
+from temporal_hitl.http.inbox._showing import Shown, as_json, shown
+from temporal_hitl.http.inbox._widgets import (
+    Unreadable,
+    Widget,
+    anything,
+    arguments,
+    filled,
+    widgets,
+)
 from temporal_hitl.http.inbox._words import Words
 from temporal_hitl.requirements import (
+    Answer,
     AnyRequirement,
+    Edit,
+    EditArguments,
     ErrorDecision,
     IterationReview,
     OutputReview,
     Question,
+    Report,
     ResolutionRecord,
     Route,
+    ToolConfirmation,
+    ToolExecution,
     ToolInput,
+    ToolOutcome,
     UserInput,
 )
 
@@ -49,6 +66,7 @@ class Desk:
     """The form that was sent, where one was refused."""
     form: list[Widget] = field(default_factory=list[Widget])
     output: Widget | None = None
+    """What an edit, or a report, is written into."""
     written: dict[str, str] = field(default_factory=dict[str, str])
     """What was written beside it: comment, feedback, name."""
     chosen: dict[str, str] = field(default_factory=dict[str, str])
@@ -65,6 +83,10 @@ class Desk:
             desk.form = widgets(asked.form, asked.fields)
         if isinstance(asked, OutputReview | IterationReview):
             desk.output = _editor(asked.output)
+        if isinstance(asked, ToolConfirmation):
+            desk.form = arguments(asked.tool_args, asked.form or None)
+        if isinstance(asked, ToolExecution | ToolOutcome):
+            desk.output = Widget("result", "lines", Words.tool_result, Words.tool_result_hint)
         return desk
 
     @property
@@ -98,8 +120,13 @@ class Desk:
             case "answer":
                 values, readable = filled(self.form, posted)
                 return {"values": values} if readable else None
+            case "edit_arguments":
+                values, readable = filled(self.form, posted)
+                return {"arguments": values} if readable else None
             case "edit":
                 return self._edit(posted)
+            case "report":
+                return self._report(posted)
             case _:
                 return {}
 
@@ -115,13 +142,23 @@ class Desk:
         return sorted(self.chosen, key=lambda choice: int(self.chosen[choice]))
 
     def _edit(self, posted: Posted) -> dict[str, Any] | None:
+        self._written_output(posted)
         assert self.output is not None, "only a review has an output"
-        self.output.written = [posted.text(self.output.field)]
         try:
             return {"output": self.output.read()}
         except Unreadable as wrong:
             self.output.problems = [str(wrong)]
             return None
+
+    def _report(self, posted: Posted) -> dict[str, Any]:
+        result, error = anything(self._written_output(posted)), posted.said("error")
+        self.written["error"] = posted.text("error")
+        return {"result": result, "error": error}
+
+    def _written_output(self, posted: Posted) -> str:
+        assert self.output is not None, "only reviews and reports are written"
+        self.output.written = [posted.text(self.output.field)]
+        return self.output.written[0]
 
     def refuse(self, refusal: Refused) -> None:
         """Put what is wrong beside the fields."""
@@ -141,10 +178,10 @@ def _whole(refusal: Refused) -> FieldProblem:
 
 
 def _widget_of(path: str | None, fields: dict[str, Widget]) -> Widget | None:
-    name = (path or "").removeprefix("body.values.")
+    name = (path or "").removeprefix("body.values.").removeprefix("body.arguments.")
     while name and name not in fields:
         name = name.rpartition(".")[0]
-    return fields.get(name)
+    return fields.get(name) if name else None
 
 
 def _editor(output: Any) -> Widget:
@@ -206,6 +243,8 @@ async def _after(
 async def _open(page: Page, run_id: str, desk: Desk, status: int = 200) -> Response:
     asked = desk.asked
     reviewed = isinstance(asked, OutputReview | IterationReview)
+    previous = asked.previous if reviewed else None
+    said, earlier = await heard(page.here, run_id, asked)
     return page.render(
         "requirement.html",
         status,
@@ -213,10 +252,31 @@ async def _open(page: Page, run_id: str, desk: Desk, status: int = 200) -> Respo
         desk=desk,
         asked=asked,
         output=shown(asked.output) if reviewed else None,
+        previous=previous,
+        changes=await _changes(asked) if reviewed else None,
         arguments=shown(getattr(asked, "tool_args", None)),
+        said=said,
+        earlier=earlier,
         late=asked.deadline is not None and asked.deadline < datetime.now(UTC),
         run=await seen(page.here, run_id),
     )
+
+
+def _answer(record: ResolutionRecord) -> Shown | None:
+    """Return what somebody has written, where that is more than yes or no."""
+    match record.resolution:
+        case Answer(values=written) | EditArguments(arguments=written):
+            return shown(written)
+        case Edit(output=written) | Report(result=written):
+            return shown(written)
+        case _:
+            return None
+
+
+async def _changes(asked: OutputReview | IterationReview) -> Compared | None:
+    if asked.previous is None or asked.previous.left_out is not None:
+        return None
+    return await asyncio.to_thread(compared, asked.previous.output, asked.output)
 
 
 async def _closed(
@@ -233,6 +293,7 @@ async def _closed(
         status,
         run_id=run_id,
         record=record,
+        answer=_answer(record),
         notice=notice,
         following=next(following, None),
         run=await seen(page.here, run_id),

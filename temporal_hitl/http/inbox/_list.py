@@ -55,7 +55,7 @@ class Wanted(Requirements):
 @router.get("/inbox", name="inbox_list")
 async def inbox_list(wanted: Annotated[Wanted, Query()], page: Visit) -> Response:
     """Show what waits for a person, what is overdue first."""
-    view = await page.here.snapshot.view()
+    view, outage = await page.here.snapshot.last()
     found, now = page_of(view, wanted), datetime.now(UTC)
     rows = [row for row in view.rows.values() if wanted.holds(row, now)]
     return page.render(
@@ -67,6 +67,8 @@ async def inbox_list(wanted: Annotated[Wanted, Query()], page: Visit) -> Respons
         pipelines=sorted({row.workflow_name for row in view.rows.values()}),
         more=wanted.link(cursor=found.cursor) if found.cursor else None,
         version=found.version,
+        unreachable=outage.since,
+        as_of=view.taken_at,
         key=uuid.uuid4().hex,
     )
 

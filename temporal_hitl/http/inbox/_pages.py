@@ -27,6 +27,7 @@ from temporal_hitl.http._service import Service
 from temporal_hitl.http.inbox import _words
 from temporal_hitl.http.inbox._sessions import Session, Sessions
 from temporal_hitl.http.inbox._words import Words
+from temporal_hitl.requirements import AnyRequirement
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -110,9 +111,22 @@ class Page:
         """Return the path of a requirement's page."""
         return f"{self.run(run_id)}/requirements/{quote(requirement_id, safe='')}"
 
+    def web_ui(self, run_id: str) -> str | None:
+        """Return the run's page in the Temporal Web UI, where one is configured."""
+        address = self.pages.inbox.web_ui
+        if address is None:
+            return None
+        namespace = quote(self.here.client.client.namespace, safe="")
+        return f"{address.rstrip('/')}/namespaces/{namespace}/workflows/{quote(run_id, safe='')}"
+
     def may(self, role: str) -> bool:
         """Return whether whoever looks has a role."""
         return self.caller is not None and role in self.caller.roles
+
+    def may_answer(self, asked: AnyRequirement) -> bool:
+        """Return whether the answers of whoever looks are signed as what `asked` is for."""
+        is_signed = self.here.signer is not None and self.caller is not None and self.caller.user
+        return not asked.roles or bool(is_signed and any(map(self.may, asked.roles)))
 
     def who(self, role: Role) -> Caller:
         """Return who looks; raises `NotAllowed` unless they have `role`."""

@@ -1,4 +1,4 @@
-"""Shows values as what they are: text, Markdown, rows, or any JSON.
+"""Shows values as what they are: text, Markdown, rows, or a tree of JSON.
 
 Owns how a kind of value is recognised. What was produced is not trusted: no HTML of its own, and no
 images, come onto a page.
@@ -13,6 +13,9 @@ from typing import Any, Literal, cast
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+
+from temporal_hitl.http.inbox._tree import Node, tree
+from temporal_hitl.http.inbox._words import Words
 
 ROWS = 200
 """Rows of a table that are shown."""
@@ -31,7 +34,7 @@ _SIGNS = re.compile(
 class Shown:
     """A value, ready to be shown."""
 
-    kind: Literal["nothing", "text", "markdown", "rows", "json"]
+    kind: Literal["nothing", "text", "markdown", "rows", "tree", "json"]
     source: str
     """Exactly what it is: the text itself, else JSON."""
     html: Markup | None = None
@@ -40,6 +43,8 @@ class Shown:
     rows: list[list[str]] = field(default_factory=list[list[str]])
     left: int = 0
     """How many rows are not among them."""
+    tree: Node | None = None
+    """What it holds, where it is neither text nor rows."""
 
 
 def shown(value: Any) -> Shown:
@@ -53,13 +58,18 @@ def shown(value: Any) -> Shown:
             return Shown("text", value)
         case list() if (columns := _columns(cast(list[Any], value))) is not None:
             return _table(columns, cast(list[dict[str, Any]], value))
+        case dict() | list():
+            return Shown("tree", as_json(value), tree=tree(value))
         case _:
             return Shown("json", as_json(value))
 
 
 def as_json(value: Any) -> str:
     """Return a value as JSON that can be read."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    except RecursionError:
+        return Words.too_deep
 
 
 def _columns(rows: list[Any]) -> list[str] | None:

@@ -7,12 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from temporal_hitl.http._access import Role
 from temporal_hitl.http._problems import Problem, refused, told
 from temporal_hitl.http._runs import Start, begin
 from temporal_hitl.http.inbox._pages import Form, Page, PageRoute, Posted, Visit
+from temporal_hitl.http.inbox._widgets import anything
 from temporal_hitl.requirements import problems_of
 
 router = APIRouter(route_class=PageRoute)
@@ -66,18 +66,8 @@ async def start_run(pipeline: str, page: Visit, posted: Form) -> Response:
 
 def _start(pipeline: str, posted: Posted) -> Start:
     session_id, user_id = posted.said("session_id"), posted.said("user_id")
-    given = _input(posted.text("input"))
+    given = anything(posted.text("input"))
     try:
         return Start(pipeline=pipeline, input=given, session_id=session_id, user_id=user_id)
     except ValidationError as invalid:
         raise refused(422, "; ".join(problems_of(invalid))) from None
-
-
-def _input(text: str) -> Any:
-    """Return JSON as what it says, and anything else as the text that it is."""
-    if not text.strip():
-        return None
-    try:
-        return from_json(text, allow_inf_nan=False)
-    except ValueError:
-        return text

@@ -103,6 +103,34 @@ def widgets(schema: Mapping[str, Any], fields: Sequence[UserInputField] = ()) ->
     ]
 
 
+def arguments(given: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> list[Widget]:
+    """Return fields with the arguments `given`: of their types where a schema says these, else one
+    for all of them.
+    """
+    form = widgets(schema or {})
+    if any(each.kind == "whole" for each in form):
+        written = json.dumps(given, indent=2, ensure_ascii=False)
+        return [Widget("", "whole", Words.arguments, Words.as_json_hint, True, written=[written])]
+    form += [Widget(name, "json", name) for name in given if name not in {e.name for e in form}]
+    for each in form:
+        if each.name in given:
+            _fill(each, given[each.name])
+    return form
+
+
+def _fill(widget: Widget, value: Any) -> None:
+    widget.written = _written(widget, value)
+    if widget.kind == "text" and isinstance(value, str) and "\n" in value:
+        widget.kind = "lines"
+    try:
+        is_kept = not widget.is_empty and widget.read() == value
+    except Unreadable:
+        is_kept = False
+    if not is_kept:  # An agent may give anything; nothing of it is lost.
+        widget.kind = "json"
+        widget.written = _written(widget, value)
+
+
 def _resolved(schema: Any, named: Schema) -> Schema:
     """Return what a schema says without references, and without the null that it allows beside."""
     found = cast(Schema, schema) if isinstance(schema, dict) else {}
@@ -206,6 +234,16 @@ def filled(form: list[Widget], posted: Posted) -> tuple[dict[str, Any], bool]:
         else:
             each.problems = [Words.not_object]
     return values, not any(each.problems for each in form)
+
+
+def anything(text: str) -> Any:
+    """Return JSON as what it says, anything else as the text that it is, and nothing as null."""
+    if not text.strip():
+        return None
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return text
 
 
 def _number(text: str, whole: bool) -> int | float:

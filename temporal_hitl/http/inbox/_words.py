@@ -24,6 +24,9 @@ class Words:
     token = "Token"
     unknown_token = "This token is not known."
 
+    unreachable = (
+        "Temporal cannot be reached since {since}. What you see is from {as_of}, and may be old."
+    )
     nothing_waits = "Nothing waits for a person."
     nothing_found = "Nothing that waits is like that."
     waits = "{count} waiting"
@@ -35,6 +38,7 @@ class Words:
     deadline = "Deadline"
     no_deadline = "none"
     select_row = "Select: {message}"
+    select_all = "Select all on this page"
     filters = "Filters"
     search = "Search"
     any = "any"
@@ -48,8 +52,10 @@ class Words:
     selected = "With the selected"
 
     of_run = "Run"
+    of_root_run = "Run at the top"
     step = "Step"
     asked = "Asked"
+    told = "Told"
     round = "Round"
     retries = "Retries so far"
     of_limit = "{count} of {limit}"
@@ -69,13 +75,30 @@ class Words:
     as_written = "As it was written"
     as_json = "As JSON"
     more_rows = "and {count} more rows, which the JSON has"
+    too_deep = "It is too deep to be written here."
+    items: ClassVar[dict[str, str]] = {"object": "{{{count}}}", "list": "[{count}]"}
+    more_items = "and {count} more, which the JSON has"
+    more_text = "and {count} more characters"
     nothing = "nothing"
+    changes = "What has changed"
+    asked_for = "Asked for in the round before"
+    lines_changed = "Against the round before: lines added {added}, lines removed {removed}."
+    nothing_changed = "Nothing: it is the same as in the round before."
+    too_large = "The output of the round before is too large to be compared: {count} bytes."
+    too_large_both = "The two outputs are too large to be compared."
+    line_marks: ClassVar[dict[str, str]] = {"same": " ", "gone": "-", "new": "+"}
+    lines_skipped = "{count} lines without a change"
     failed_with = "It failed with"
     attempts = "Executions that failed"
     arguments = "Arguments"
 
     your_answer = "Your answer"
+    to_your_answer = "To your answer"
+    the_answer = "The answer"
+    only = "Only"
+    only_these = "Only {roles} may answer this, and your answers are not signed as any of these."
     only_reviewers = "You may look at this; answering needs the role of a reviewer."
+    signed = "signed as {roles}"
     by_other_means = "This kind is answered by the HTTP API, from Python or by the command line."
     name = "Your name"
     comment = "Comment"
@@ -93,12 +116,37 @@ class Words:
     values = "Values"
     new_output = "Output"
     edit = "Edit"
+    edit_arguments = "Edit the arguments"
+    tool_result = "Result"
+    tool_error = "Or what went wrong"
+    refused_before = "The tool refused what was given before"
+    conversation = "The conversation so far"
+    earlier_messages = "{count} earlier messages are left out; the HTTP API has them."
+    speakers: ClassVar[dict[str, str]] = {
+        "user": "User",
+        "agent": "Agent",
+        "tool": "Tool",
+        "system": "Instructions",
+        "other": "Other",
+    }
+    calls = "calls"
+    outcomes: ClassVar[dict[str, str]] = {
+        "success": "gave",
+        "denied": "was denied",
+        "failed": "failed",
+        "retried": "is to be called in another way",
+    }
+    tool_result_hint = "JSON, or else it is taken as text. Empty stands for null."
+    tool = "Tool"
+    agent = "Agent"
     actions: ClassVar[dict[str, str]] = {
         "confirm": "Confirm",
         "answer": "Send",
         "select": "Choose",
         "retry": "Try again",
         "edit": "Keep as edited",
+        "edit_arguments": "Go ahead as edited",
+        "report": "Report",
         "reject": "Reject",
         "skip": "Leave it out",
     }
@@ -147,6 +195,8 @@ class Words:
     start = "Start"
     no_pipelines = "This service starts no pipelines."
     only_operators = "Starting a run needs the role of an operator."
+    session_id = "Session"
+    user_id = "For the user"
     input_hint = "JSON, or else it is taken as text. Empty stands for no input."
 
     problem = "This did not work"
@@ -162,6 +212,8 @@ class Words:
         "c": "go to confirm",
         "r": "go to reject",
         "/": "search",
+        "n": "what is next, once this is decided; the next page",
+        "u": "back to the inbox",
         "?": "this help",
     }
     kinds: ClassVar[dict[str, str]] = {
@@ -174,6 +226,7 @@ class Words:
         "tool_confirmation": "Tool call",
         "tool_input": "Tool arguments",
         "tool_execution": "Tool result",
+        "tool_outcome": "Unknown outcome",
         "question": "Question",
     }
 

@@ -58,6 +58,7 @@ async function renew() {
   shown.replaceChildren(...fresh.childNodes);
   document.title = page.title;
   if (same) find(shown, "a, input, button", (each) => place(each) === same)?.focus();
+  picked();
   tick();
 }
 
@@ -68,6 +69,27 @@ function place(element) {
 function find(within, selector, fits) {
   return [...within.querySelectorAll(selector)].find(fits);
 }
+
+// Several at once: how many are selected, and all of a page.
+
+function boxes() {
+  return [...document.querySelectorAll("input[name=row]")];
+}
+
+function picked() {
+  const all = document.getElementById("all");
+  if (!all) return;
+  const count = boxes().filter((each) => each.checked).length;
+  all.hidden = false;
+  all.checked = count > 0 && count === boxes().length;
+  all.indeterminate = count > 0 && count < boxes().length;
+  document.getElementById("picked").textContent = count ? `(${count})` : "";
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.id === "all") for (const each of boxes()) each.checked = event.target.checked;
+  if (event.target.matches("#all, input[name=row]")) picked();
+});
 
 function soon() {
   coming ??= setTimeout(renew, 100);
@@ -101,7 +123,7 @@ function listen() {
   } else if (!events) {
     events = new EventSource(live.dataset.events);
     if (live.id === "answers") events.addEventListener("closed", decided);
-    else for (const name of ["opened", "closed", "lost"]) events.addEventListener(name, soon);
+    else for (const name of ["opened", "closed", "lost", "unavailable", "available"]) events.addEventListener(name, soon);
   }
 }
 
@@ -124,6 +146,7 @@ function box() {
 function go(...ids) {
   const here = box();
   if (here) here.checked = true;
+  picked();
   ids.map((id) => document.getElementById(id)).find(Boolean)?.focus();
 }
 
@@ -133,6 +156,8 @@ const KEYS = {
   x: () => box()?.click(),
   c: () => go("confirm"),
   r: () => go("reject-feedback", "feedback"),
+  n: () => document.querySelector("a[rel=next]")?.click(),
+  u: () => document.querySelector("a.home").click(),
   "/": () => document.getElementById("search")?.focus(),
   "?": () => document.getElementById("keys").showModal(),
 };
@@ -152,3 +177,4 @@ if (live) {
 }
 setInterval(tick, 1000);
 tick();
+picked();

@@ -5,6 +5,7 @@ Neither needs a token, and neither tells anything but that.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Literal
@@ -13,14 +14,14 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from temporalio.service import RPCError
 
-from temporal_hitl import HitlClient
+from temporal_hitl.client import PENDING_RUNS, HitlClient
 
 PATIENCE = timedelta(seconds=3)
 """How long Temporal has to answer."""
 
 
-def health_router(client: Callable[[], HitlClient | None]) -> APIRouter:
-    """Return the two questions, asked of the client that `client` returns, once there is one."""
+def health_router(client: HitlClient) -> APIRouter:
+    """Return the two questions, `/health/live` and `/health/ready`, asked of `client`."""
     router = APIRouter(prefix="/health", tags=["health"])
 
     @router.get("/live")
@@ -30,8 +31,7 @@ def health_router(client: Callable[[], HitlClient | None]) -> APIRouter:
 
     async def ready() -> JSONResponse:
         """Return whether Temporal answers, and has what the inbox filters by."""
-        here = client()
-        why = "starting" if here is None else await _why_not(here)
+        why = await _why_not(client)
         return JSONResponse({"status": why or "ready"}, 503 if why else 200)
 
     _add(router, ready)
@@ -45,8 +45,10 @@ def _add(router: APIRouter, ready: Callable[[], Awaitable[JSONResponse]]) -> Non
 
 async def _why_not(client: HitlClient) -> str | None:
     try:
-        await client.client.count_workflows("HitlStatus = 'pending'", rpc_timeout=PATIENCE)
-    except (RPCError, RuntimeError) as error:
+        # The SDK's own limit is one attempt's, and it makes ten.
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            await client.client.count_workflows(PENDING_RUNS, rpc_timeout=PATIENCE)
+    except (RPCError, RuntimeError, TimeoutError) as error:
         # The SDK raises a RuntimeError where a client that connects on first use cannot.
         return f"Temporal does not answer: {type(error).__name__}"
     return None
