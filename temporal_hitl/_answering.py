@@ -76,8 +76,6 @@ class Answering:
     ) -> ResolutionRecord:
         # A server that restarts, or a run that moves on in the same moment, gives no verdict; the
         # decision id makes it safe to ask again.
-        if not await self._is_taken_up(run_id):
-            raise await self._unheard(run_id, parsed)
         give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
         pause = 0.05
         while True:
@@ -92,12 +90,6 @@ class Answering:
                     raise await self._unheard(run_id, parsed) from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
-
-    async def _is_taken_up(self, run_id: str) -> bool:
-        try:
-            return await self._reach.taken_up(run_id)
-        except (RPCError, RunError):
-            return True  # To send says better what is wrong.
 
     async def _send_once(
         self, run_id: str, parsed: AnyResolution, update_id: str | None

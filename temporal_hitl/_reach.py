@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any, cast
@@ -33,15 +32,13 @@ from temporal_hitl.run import RunStatus, WorkflowRunOutput
 
 PATIENCE = timedelta(seconds=10)
 """How long a call waits for a worker to answer."""
+SLOW = 0.5
+"""Seconds after which a query's answer most likely came from another worker than the run's own."""
 TRIES = 5
 """How often a conversation is read again that went on meanwhile."""
 AT_ONCE = 8
 """Calls in flight for one caller; a run takes ten updates at a time (Temporal's limit)."""
 
-STICKY = 15.0
-"""Seconds within which a task that waits for a dead worker is given to another: ten, and some."""
-REMEMBERED = 1_000
-"""Runs of which is known when they were asked last."""
 SCHEDULED = PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
 _ABSENT = {
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -78,8 +75,6 @@ class Reach:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._looked = OrderedDict[str, float]()
-        """When each run was asked last, by the loop's clock."""
 
     async def describe(self, run_id: str) -> WorkflowExecutionDescription:
         """Return Temporal's description; raises `RunNotFound`."""
@@ -95,10 +90,6 @@ class Reach:
         `RunNotFound`.
         """
         handle = self._client.get_workflow_handle(run_id, run_id=execution)
-        self._looked[run_id] = asyncio.get_running_loop().time()
-        self._looked.move_to_end(run_id)
-        if len(self._looked) > REMEMBERED:
-            self._looked.popitem(last=False)
         try:
             async with self._in_turn(run_id):
                 told = await handle.query(name, args=args, rpc_timeout=PATIENCE)
@@ -129,30 +120,32 @@ class Reach:
         finally:
             lock.release()
 
-    async def taken_up(self, run_id: str) -> bool:
-        """Return whether a worker has begun the workflow task that waits now, where one does; False
-        after `PATIENCE`.
+    async def _on_record(self, run_id: str, name: str, *args: Any) -> dict[str, Any]:
+        """Return what the run answers, once that is on record.
 
-        Once its worker is dead a task waits for it, for ten seconds; a query meanwhile goes to
-        another worker, which keeps what it makes of the events that wait. An update or a signal
-        that then comes with the same task is handled after those events, and on replay before them:
-        the run could never be replayed again. So only who has just asked the run looks; what others
-        have asked is not known here.
+        A query that waited for a dead worker goes to another one in the end, which makes something
+        of events that no workflow task has handled yet, and keeps it. An answer to that would come
+        with these events in one task, and be handled after them; but on replay before them: the run
+        could never be replayed again.
         """
-        now = asyncio.get_running_loop().time()
-        if now - self._looked.get(run_id, now - 2 * STICKY) > STICKY:
-            return True
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        told = await self.query(run_id, name, *args)
+        if loop.time() - began > SLOW and await self._has_waited(run_id):
+            return await self.query(run_id, name, *args)
+        return told
+
+    async def _has_waited(self, run_id: str) -> bool:
+        """Return whether a workflow task waited for a worker, once one has begun it."""
         give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
-        waited, pause = dict[int, None](), 0.005
+        has_waited = False
         while asyncio.get_running_loop().time() < give_up:
             pending = (await self.describe(run_id)).raw_description.pending_workflow_task
-            waited[pending.scheduled_time.ToNanoseconds()] = None
-            # One that takes the place of another is what was given up; after that the run is busy.
-            if pending.state != SCHEDULED or len(waited) > 2:
-                return True
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 0.25)
-        return False
+            if pending.state != SCHEDULED:
+                break
+            has_waited = True
+            await asyncio.sleep(0.02)
+        return has_waited
 
     async def requirements(self, run_id: str, *, resolved: bool) -> RunRequirements:
         """Return what the run asks; works for every workflow with a gate.
@@ -166,7 +159,7 @@ class Reach:
         return await self._asked(run_id, resolved=resolved)
 
     async def _asked(self, run_id: str, *, resolved: bool) -> RunRequirements:
-        told = await self.query(run_id, "requirements", resolved)
+        told = await self._on_record(run_id, "requirements", resolved)
         return read(RunRequirements, told)
 
     async def _told_at_end(
@@ -307,7 +300,7 @@ class Reach:
 
     async def _running(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
         try:
-            return read(WorkflowRunOutput, await self.query(described.id, "run_output"))
+            return read(WorkflowRunOutput, await self._on_record(described.id, "run_output"))
         except WorkflowQueryFailedError:
             # Written by hand: it has a gate at most.
             asked = await self._asked(described.id, resolved=True)
