@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
@@ -20,6 +21,8 @@ from temporal_hitl._notices import NOTIFICATION
 from temporal_hitl.errors import BadCursor
 from temporal_hitl.workflow import BLOCKED_KEY, MEMO_KEY
 
+MARK = 8
+"""Bytes of a cursor by which the list knows its own again."""
 PAGE = 100
 """Runs in one call."""
 _RUNS = f"WorkflowType != '{NOTIFICATION}'"
@@ -83,12 +86,14 @@ async def page_of_runs(
     client: Client, query: str | None, limit: int, cursor: str | None
 ) -> RunPage:
     """Return one page of the executions that `query` finds; raises `BadCursor`."""
-    listed = client.list_workflows(_of_runs(query), page_size=limit, next_page_token=_token(cursor))
+    wanted = _of_runs(query)
+    begins = None if cursor is None else _token(cursor, wanted)
+    listed = client.list_workflows(wanted, page_size=limit, next_page_token=begins)
     await listed.fetch_next_page()
     token = listed.next_page_token
     return RunPage(
         items=[await row_of(each) for each in listed.current_page or ()],
-        cursor=base64.urlsafe_b64encode(token).decode() if token else None,
+        cursor=_cursor(token, wanted) if token else None,
     )
 
 
@@ -96,11 +101,25 @@ def _of_runs(query: str | None) -> str:
     return _RUNS if query is None or not query.strip() else f"{_RUNS} AND ({query})"
 
 
-def _token(cursor: str | None) -> bytes | None:
+def _cursor(token: bytes, query: str) -> str:
+    return base64.urlsafe_b64encode(_mark(token, query) + token).decode()
+
+
+def _token(cursor: str, query: str) -> bytes:
     try:
-        return None if cursor is None else base64.b64decode(cursor, altchars=b"-_", validate=True)
+        data = base64.b64decode(cursor, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise BadCursor(f"{cursor!r:.80} is no cursor of this list; leave it out") from None
+        data = b""
+    token = data[MARK:]
+    if not token or data[:MARK] != _mark(token, query):
+        raise BadCursor(f"{cursor!r:.80} is no cursor of this list; leave it out")
+    return token
+
+
+def _mark(token: bytes, query: str) -> bytes:
+    # The server answers what is no token of its own as if it were broken itself, and the SDK asks
+    # it again for ten seconds.
+    return hashlib.sha256(query.encode() + b"\0" + token).digest()[:MARK]
 
 
 async def row_of(execution: WorkflowExecution) -> RunRow:

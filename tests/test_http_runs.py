@@ -149,6 +149,40 @@ async def paged(http: AsyncClient, **filters: Any) -> list[list[dict[str, Any]]]
     raise AssertionError("the list has no end")
 
 
+async def test_what_is_no_cursor(env: WorkflowEnvironment) -> None:
+    """A cursor that the list has not given, or has given for another list, is refused at once, and
+    the server is not asked.
+    """
+    async with serving(env, plain) as client, web(client, plain) as http:
+        for _ in range(2):
+            await ended(client, await client.start(plain))
+        first = await until(lambda: a_page(http, pipeline="plain", limit=1))
+        cursor = first["cursor"]
+        others = [
+            cursor[:-4],
+            "A" + cursor[1:],
+            "AAAA" + cursor,
+            "w7s=",
+            "e30=",
+            "?",
+            "ü",
+            "A" * 900,
+        ]
+        told = [await http.get("/runs", params={"pipeline": "plain", "cursor": e}) for e in others]
+        of_another = await http.get("/runs", params={"cursor": cursor})
+        second = await http.get("/runs", params={"pipeline": "plain", "limit": 1, "cursor": cursor})
+
+    assert [422] * len(others) == [each.status_code for each in told]
+    assert (422, 200) == (of_another.status_code, second.status_code)
+    assert first["items"] != second.json()["items"]
+
+
+async def a_page(http: AsyncClient, **filters: Any) -> dict[str, Any] | None:
+    """Return the first page, once there is another one."""
+    page: dict[str, Any] = (await http.get("/runs", params=filters)).json()
+    return page if page["cursor"] else None
+
+
 FOUND = ["x' OR 1=1 --", "a' AND WorkflowType != 'b", "%", "ü`", "; DROP"]
 HOSTILE = [*FOUND, "'", "''", '"', "' OR ''='", "'a", "a'", "\n", "';"]
 REFUSED = ["a\0b", "a\\", "\\' OR ''='", "\\' OR 1=1 --"]
