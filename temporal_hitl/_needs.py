@@ -32,6 +32,8 @@ from temporal_hitl.workflow import Asking
 
 PROBLEMS = 50
 """How many of them a question shows at most."""
+LONGEST = 500
+"""Characters of what an agent asks that stand in the question."""
 NOT_DECIDED = "nobody decided before the deadline, so it was not called"
 NOT_ANSWERED = "nobody answered before the deadline"
 KINDS: dict[Asks, type[Requirement]] = {
@@ -62,7 +64,12 @@ def question_of(
         options["timeout"] = need.timeout
     if notify is not None:
         options["notify"] = notify
-    return fill_in(message, need.arguments), options
+    told = fill_in(message, need.arguments)
+    if kind is Question and need.message is None:
+        # For who may read the run; lists of all runs have the template.
+        asked: Any = need.form.get("properties") or {}
+        told = f"{told}: {'; '.join(asked)[:LONGEST]}" if asked else told
+    return told, options
 
 
 def _shown(needed: NeedProgress, kind: type[Requirement], agent: AgentPlan) -> dict[str, Any]:
