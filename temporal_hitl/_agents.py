@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from temporal_hitl._caller import StepFailed
 from temporal_hitl._calls import ToolGiven, TurnGiven
+from temporal_hitl._filing import Filing
 from temporal_hitl._forms import completed
 from temporal_hitl._functions import Functions
 from temporal_hitl._journal import Journal
@@ -61,6 +62,12 @@ INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
 UNKNOWN = "temporalio.exceptions.TimeoutError"
 """The error type of an execution of which nobody knows how far it came."""
+NO_REQUESTER = "temporal_hitl.NoRequester"
+"""The error type of a call that nobody can approve, as nobody is known not to have started it."""
+NOBODY_KNOWN = (
+    "it was not called: somebody else than who started the run must approve it, and the run does"
+    " not say who that is (user_id)"
+)
 EDITED = "A person changed the arguments; the tool was called with: "
 
 _KINDS: dict[Asks, type[Requirement]] = {
@@ -77,12 +84,18 @@ class Agents:
     """Runs the agents of a plan, each turn by turn, and keeps in `progress` how far they are."""
 
     def __init__(
-        self, functions: Functions, gate: Gate, progress: Progress, journal: Journal
+        self,
+        functions: Functions,
+        gate: Gate,
+        progress: Progress,
+        journal: Journal,
+        filing: Filing,
     ) -> None:
         self._functions = functions
         self._gate = gate
         self._progress = progress
         self._journal = journal
+        self._filing = filing
 
     async def run(self, agent: AgentPlan, node: StepPlan, scope: Scope) -> StepOutput:
         """Return what the agent gives as a step, however many turns and questions it takes.
@@ -120,7 +133,8 @@ class Agents:
                     case Exhausted(error=error):
                         raise StepFailed(scope.path, EXHAUSTED, error)
                     case Needs(needs=needs):
-                        stand.needs = _placed(needs, f"{scope.path}.{stand.turn}")
+                        bound = [agent.as_recorded(each) for each in needs]
+                        stand.needs = _placed(bound, f"{scope.path}.{stand.turn}")
                     case _:
                         pass
             await together(
@@ -173,6 +187,9 @@ class Agents:
         if need.asks is Asks.nobody:
             needed.arguments = dict(need.arguments)
             return None
+        if self._filing.is_for_nobody(need):
+            self._functions.note(StepFailed(scope.path, NO_REQUESTER, NOBODY_KNOWN))
+            return Failed(call_id=need.call_id, message=NOBODY_KNOWN)
         record = await self._decided(needed, _KINDS[need.asks], agent, node, scope)
         if not record.approved:
             return _refused(need, record)
@@ -269,6 +286,8 @@ class Agents:
             needed.asked = self._put(needed, kind, agent, node)
             self._journal.paused(node, scope, self._gate.open[-1])
         record = await self._gate.closed(needed.asked)
+        # What nobody has on file is not executed.
+        await self._filing.filed(needed.asked)
         if record.timed_out and needed.need.on_timeout is OnTimeout.cancel:
             raise RunCancelled(f"{record.requirement_id}: {record.told()}")
         self._journal.continued(node, scope, record)
@@ -295,6 +314,9 @@ class Agents:
             on_timeout=need.on_timeout,
             strict_deadline=need.strict_deadline,
             shown=shown,
+            roles=need.roles,
+            excludes=self._filing.excluded(need),
+            approval=need.approval,
         )
         if need.timeout is not None:
             options["timeout"] = need.timeout

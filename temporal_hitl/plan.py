@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from temporal_hitl._forms import UserInputField
 from temporal_hitl.requirements import digest_of
-from temporal_hitl.review import OnError, OnReject, OnTimeout
-from temporal_hitl.turns import Guard
+from temporal_hitl.review import ApprovalType, OnError, OnReject, OnTimeout
+from temporal_hitl.turns import Guard, Need
 
 __all__ = ["Plan"]
 
@@ -90,6 +90,14 @@ class AgentPlan(_Frozen):
     def member(self, name: str) -> AgentPlan | None:
         """Return the member `name`, where there is one."""
         return next((each for each in self.members if each.agent == name), None)
+
+    def as_recorded(self, need: Need) -> Need:
+        """Return what a call needs: no less than the approval that it did when the run began."""
+        before = self.guarded.get(need.tool)
+        if before is None or before.approval is not ApprovalType.required:
+            return need
+        form = {"form", "fields"} if before.asks is need.asks else set[str]()
+        return need.model_copy(update={n: v for n, v in dict(before).items() if n not in form})
 
 
 class ReviewPlan(_Frozen):
@@ -199,6 +207,11 @@ class Plan(_Frozen):
 def plan_activity(pipeline: str) -> str:
     """Return the activity type of the plan lookup; one per pipeline, as plugins may be several."""
     return f"temporal_hitl.plan.{pipeline}"
+
+
+def approvals_activity(pipeline: str) -> str:
+    """Return the activity type by which the runs of a pipeline file their approvals."""
+    return f"temporal_hitl.approvals.{pipeline}"
 
 
 def child_activity(pipeline: str) -> str:

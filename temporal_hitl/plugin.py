@@ -28,11 +28,14 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from temporal_hitl._activities import BEAT, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
+from temporal_hitl._beside import Beside
 from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
+from temporal_hitl._sink import Sink, check
 from temporal_hitl._threads import DaemonThreads
 from temporal_hitl._verifying import VERIFY, Verification
 from temporal_hitl._workflow_types import workflow_type
+from temporal_hitl.approvals import ApprovalsFile, ApprovalSink
 from temporal_hitl.errors import DefinitionError, HitlError
 from temporal_hitl.primitives import Definition
 from temporal_hitl.signing import SigningKeys
@@ -57,12 +60,16 @@ class HitlPlugin(SimplePlugin):
     run of such a name fails with a sentence.
 
     A worker verifies signed answers with the keys of `HITL_SIGNING_KEYS`, or `signing_keys`, which
-    is read when it starts; without keys it refuses them.
+    is read when it starts; without keys it refuses them. Approvals it files with `approvals`, or in
+    the file that `HITL_APPROVALS_FILE` names. A worker that an embedded server runs has both of
+    `beside`.
 
     Raises:
         DefinitionError: two pipelines of one name, or what is no pipeline.
         SearchAttributesMissing: at worker start, where the namespace lacks them and they cannot be
             created; with the command that an operator must run.
+        OperatorError: at worker start, where an approval is served, and the keys to verify it or
+            the file for it are missing.
     """
 
     def __init__(
@@ -72,11 +79,16 @@ class HitlPlugin(SimplePlugin):
         retired: Sequence[str] = (),
         registry: Registry | None = None,
         signing_keys: SigningKeys | None = None,
+        approvals: ApprovalSink | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self.registry = Registry(workflows, retired) if registry is None else registry
         self._line = Line()
         self._signing_keys = signing_keys
         self._verification = Verification()
+        self._approvals = approvals
+        self._sink = Sink()
+        self._beside = beside
         self._types = {name: workflow_type(name) for name in self.registry.names}
         super().__init__(
             "temporal_hitl.HitlPlugin",
@@ -93,7 +105,11 @@ class HitlPlugin(SimplePlugin):
     def _with_activities(
         self, existing: Sequence[Callable[..., Any]] | None
     ) -> Sequence[Callable[..., Any]]:
-        ours = [*activities_of(self.registry, self._line), self._verification.activity()]
+        ours = [
+            *activities_of(self.registry, self._line),
+            *self._sink.activities(self.registry.names),
+            self._verification.activity(),
+        ]
         return _joined(existing or (), ours, _activity_name, "activity type")
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
@@ -136,7 +152,13 @@ class HitlPlugin(SimplePlugin):
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Check the namespace's search attributes, then run the worker."""
         self._line.connect(worker.client)
-        self._verification.keys = self._signing_keys or SigningKeys.from_environment()
+        keys = self._signing_keys or SigningKeys.from_environment()
+        beside = self._beside
+        self._verification.find = beside.keys if keys is None and beside else lambda: keys
+        self._sink.sink = self._approvals or (
+            beside.approvals() if beside else ApprovalsFile.from_environment()
+        )
+        check(self.registry, self._sink.sink, verifies=keys is not None or beside is not None)
         if self.registry.names:
             await ensure_search_attributes(worker.client)
         await super().run_worker(worker, next)

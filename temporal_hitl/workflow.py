@@ -54,7 +54,7 @@ from temporal_hitl.requirements import (
     UserInput,
     slug,
 )
-from temporal_hitl.review import OnReject, OnTimeout
+from temporal_hitl.review import ApprovalType, OnReject, OnTimeout
 
 __all__ = ["BLOCKED_KEY", "MEMO_KEY", "Deadline", "Gate"]
 
@@ -88,6 +88,10 @@ class Asking(Policy, total=False):
     """Where in a tree it is asked; made from the name unless given."""
     on_reject: OnReject | None
     """What a rejection does, where the library acts on it."""
+    excludes: Sequence[str]
+    """Who may not answer it, by the name that a signature says."""
+    approval: ApprovalType | None
+    """Which approval it is."""
     template: str | None
     """The question before it was filled in, where that alone may be seen in lists."""
     check: type[BaseModel]
@@ -202,6 +206,10 @@ class Gate:
         """Have who asks for what is open be told what `beside` makes of each."""
         self._ledger.beside = beside
 
+    def tell_closed(self, closed: Callable[[AnyRequirement, ResolutionRecord], None]) -> None:
+        """Have `closed` be told of each requirement as it closes."""
+        self._ledger.on_close = closed
+
     @property
     def records(self) -> list[ResolutionRecord]:
         """What was decided, in order."""
@@ -261,6 +269,8 @@ class Gate:
             on_reject=rest.get("on_reject"),
             round=turn,
             roles=_author(lambda: role_names(rest.get("roles"), f"{name}: roles")),
+            excludes=tuple(rest.get("excludes", ())),
+            approval=rest.get("approval"),
             **rest.get("shown", {}),
         ).sealed()
         self._ledger.ask(requirement, rest.get("check"))

@@ -97,10 +97,16 @@ class PydanticAdapter:
 
     @property
     def guarded(self) -> Mapping[str, Guard]:
-        """The guarded tools, as far as they are known beforehand."""
+        """The guarded tools, as far as they are known beforehand; of those that a condition guards
+        the approvals.
+        """
         guards = {name: each.guard for name, each in self.functions.items()}
         known = {name: guard for name, guard in guards.items() if guard is not None}
-        return {name: g for name, g in known.items() if self.functions[name].predicate is None}
+        return {
+            name: guard
+            for name, guard in known.items()
+            if self.functions[name].predicate is None or guard.approval is not None
+        }
 
     @property
     def tools(self) -> Sequence[str]:
@@ -246,7 +252,7 @@ class _Work:
             for name, each in adapter.functions.items()
             if each.predicate is not None
         }
-        guarded = frozenset(adapter.guarded) | (turn.guarded - conditions.keys())
+        guarded = (frozenset(adapter.guarded) | turn.guarded) - conditions.keys()
         self._scope = TurnScope(
             guarded=guarded,
             conditions=cast(Mapping[str, Predicate], conditions),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from temporal_hitl.agents._requirement import ResolvedRequirement, RunRequirement, ToolCallView
+from temporal_hitl.approvals import Approval
 from temporal_hitl.run import RunStatus, StepOutput, WorkflowRunOutput
 
 
@@ -66,6 +67,11 @@ class RunOutput:
         """All that it has waited for, in order, and what it waits for."""
         resolved = [ResolvedRequirement(each) for each in self.run.resolutions]
         return [*resolved, *self._open()]
+
+    @property
+    def approvals(self) -> list[Approval]:
+        """The run's approvals: those that have closed, and those that are open."""
+        return self.run.approvals
 
     def _open(self) -> list[RunRequirement]:
         for draft in self.run.step_requirements:

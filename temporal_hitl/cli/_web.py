@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from temporal_hitl.approvals import ApprovalsFile
 from temporal_hitl.cli._command import Session, TaskQueue
 from temporal_hitl.cli._exits import Usage
 from temporal_hitl.cli._modules import contents_of
@@ -73,6 +74,8 @@ async def api(
         authenticator,
         web.Inbox(key=session_key, web_ui=web_ui),
         graceful_shutdown,
+        SigningKeys.from_environment(),
+        at.approvals(),
     )
     listener = bound(host, port)
     async with until_stopped() as stopped, listening(site, listener, stopped) as told:
@@ -118,6 +121,10 @@ class Site:
     inbox: Inbox
     grace: int
     """Seconds that open calls are given at the end."""
+    keys: SigningKeys | None = None
+    """What signs the answers of who has a name."""
+    approvals: ApprovalsFile | None = None
+    """Where approvals that have closed are read."""
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -154,7 +161,8 @@ async def listening(
         site.pipelines,
         authenticator=site.authenticator,
         inbox=site.inbox,
-        signing_keys=SigningKeys.from_environment(),
+        signing_keys=site.keys,
+        approvals=site.approvals,
     )
     limit = site.grace + LAST
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=limit))

@@ -31,6 +31,7 @@ Kind = Literal[
     "tool_confirmation",
     "tool_input",
     "tool_execution",
+    "tool_outcome",
     "question",
 ]
 RequirementId = Annotated[Name, Path(min_length=1)]
