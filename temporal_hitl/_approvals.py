@@ -10,11 +10,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from pydantic import TypeAdapter
+
 from temporal_hitl.approvals import FILE, Approval, ApprovalFilter, ApprovalsFile, ApprovalStatus
 from temporal_hitl.client import OpenRequirement
 from temporal_hitl.errors import BadCursor, OperatorError
 
 Key: TypeAlias = tuple[str, str, str]
+_KEY: TypeAdapter[Key] = TypeAdapter(Key)
 
 
 def on_file(file: ApprovalsFile | None, wanted: ApprovalFilter) -> list[Approval]:
@@ -42,7 +45,8 @@ def listed(
         OperatorError: there is no file to be read here.
     """
     closed = on_file(file, wanted)
-    known = {each.key[:2] for each in closed}
+    # The list of what is open may be behind.
+    known = {each.key[:2] for each in (file.records() if file else ())}
     pending = [each for row in rows if (each := _pending(row)) and each.key[:2] not in known]
     both = [*closed, *(each for each in pending if wanted.holds(each))]
     return sorted(both, key=lambda each: each.key, reverse=True)
@@ -84,10 +88,7 @@ def _cursor(key: Key) -> str:
 
 def _key(cursor: str) -> Key:
     try:
-        parts = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
-    except (ValueError, RecursionError):
-        parts = None
-    if not isinstance(parts, list) or [type(each) for each in parts] != [str, str, str]:  # pyright: ignore[reportUnknownVariableType]
-        raise BadCursor("this is no cursor of a list of approvals; leave it out to begin")
-    opened, name, closed = parts  # pyright: ignore[reportUnknownVariableType]
-    return str(opened), str(name), str(closed)  # pyright: ignore[reportUnknownArgumentType]
+        return _KEY.validate_json(base64.b64decode(cursor, altchars=b"-_", validate=True))
+    except ValueError:
+        told = "this is no cursor of a list of approvals; leave it out to begin"
+        raise BadCursor(told) from None

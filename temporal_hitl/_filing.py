@@ -67,11 +67,11 @@ class Filing:
         asked = [each for each in self._gate.open if each.approval is not None]
         pending = [approval_of(each, self._requester) for each in asked]
         closed = [*self._progress.approvals, *self._closed.values()]
-        return [_within(each, IN_RUN) for each in (*closed, *pending)]
+        return [within(each, IN_RUN) for each in (*closed, *pending)]
 
     def _close(self, asked: AnyRequirement, record: ResolutionRecord) -> None:
         if asked.approval is not None:
-            self._closed[asked.id] = _within(closed_as(asked, record, self._requester), ON_FILE)
+            self._closed[asked.id] = within(closed_as(asked, record, self._requester), ON_FILE)
 
     @property
     def busy(self) -> list[str]:
@@ -106,7 +106,7 @@ class Filing:
         while not await self._was_filed(key, record):
             await workflow.sleep(SLOWEST, summary=f"{record.id} is not on file")
         del self._closed[key], self._under_way[key]
-        self._progress.file(_within(record, IN_RUN))
+        self._progress.file(within(record, IN_RUN))
 
     async def _was_filed(self, key: str, record: Approval) -> bool:
         try:
@@ -194,7 +194,8 @@ def _given(record: ResolutionRecord) -> Any:
             return None
 
 
-def _within(record: Approval, limit: int) -> Approval:
+def within(record: Approval, limit: int) -> Approval:
+    """Return a record without what has more bytes than `limit`, telling how many that are."""
     sizes = {name: size_of(getattr(record, name)) for name in ("arguments", "given")}
     large = {name: size for name, size in sizes.items() if size > limit}
     if not large:

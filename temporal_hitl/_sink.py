@@ -78,9 +78,10 @@ def _approvals(registry: Registry) -> dict[str, ApprovalType]:
     """Return what is approved, by the tool's name behind its agent's."""
     found = dict[str, ApprovalType]()
     for served in registry.served.values():
-        guards = {} if served.agent is None else served.agent.guarded
-        for tool, guard in guards.items():
-            if served.agent is not None and guard.approval is not None:
+        if served.agent is None:
+            continue
+        for tool, guard in served.agent.guarded.items():
+            if guard.approval is not None:
                 found[f"{served.agent.name}.{tool}"] = guard.approval
     return found
 

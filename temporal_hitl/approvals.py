@@ -44,7 +44,7 @@ class ApprovalStatus(StrEnum):
     pending = "pending"
     """Somebody is asked."""
     approved = "approved"
-    """Somebody said yes, as shown or with changes; or the deadline did, where its author wrote it."""
+    """Somebody said yes, as shown or with changes; or the deadline, where its author wrote so."""
     rejected = "rejected"
     expired = "expired"
     """Nobody decided before the deadline."""

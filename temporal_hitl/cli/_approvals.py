@@ -20,8 +20,8 @@ from temporal_hitl.client import OpenRequirement
 class What(StrEnum):
     """What is to be done with approvals."""
 
-    list = "list"
-    count = "count"
+    all = "list"
+    number = "count"
     export = "export"
 
 
@@ -33,7 +33,7 @@ async def approvals(
     at: Session,
     what: Annotated[
         What, typer.Argument(help="List them, count them, or export what has closed.")
-    ] = What.list,
+    ] = What.all,
     status: Annotated[ApprovalStatus | None, _option("--status", "How they stand.")] = None,
     type: Annotated[ApprovalType | None, _option("--type", "required or audit.")] = None,
     pipeline: Annotated[str | None, _option("--pipeline", "Of one pipeline or agent.")] = None,
@@ -65,7 +65,7 @@ async def approvals(
             typer.echo(each.model_dump_json())
         return
     found = await asyncio.to_thread(listed, await _open(at, wanted), at.approvals(), wanted)
-    if what is What.count:
+    if what is What.number:
         _tell_count(at, found)
     else:
         _tell(at, found, limit)
