@@ -23,6 +23,7 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
+from tests.histories.approvals import approvals
 from tests.histories.by_hand import AllQuestions, OneQuestion
 from tests.histories.modes import MODES
 
@@ -196,6 +197,7 @@ MADE_BY: dict[str, Workflow | type] = {
     "early_stop": Workflow("early_stop", [load, stops, save]),
     "state_conflict": _conflict(),
     "signed_answer": _signed(),
+    "approval_required": approvals(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
     **MODES,

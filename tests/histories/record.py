@@ -30,6 +30,7 @@ from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
 from temporal_hitl.requirements import AnyResolution
 from temporal_hitl.signing import SigningKeys
+from tests.histories.approvals import Forgotten
 from tests.histories.modes import ANSWERS, LATER
 from tests.histories.pipelines import MADE_BY, pipelines_of, workflows_of
 from tests.signatures import KEYS, confirmed, sign
@@ -42,6 +43,8 @@ SHORT = ("continued_as_new", "nested_continued_as_new", *LATER)
 """Recorded on a server that suggests to continue as new after few events: its last execution."""
 CHILDREN = {"nested_child": "all.sub"}
 """Recorded of a child of the run, by the path of its step."""
+
+STARTED_BY_OLA = ("approval_required",)
 
 Act = Callable[[HitlClient, str], Awaitable[None]]
 
@@ -218,7 +221,16 @@ async def sign_both(client: HitlClient, run: str) -> None:
     await client.handle(run).signal("resolve", sign(client, run, second).to_wire())
 
 
+async def approve_and_let_expire(client: HitlClient, run: str) -> None:
+    wipe, mail = "approval_required.1.wipe", "approval_required.1.mail"
+    await opened(client, run, wipe, mail)
+    await client.handle(run).signal("reject", args=[mail, "not yet"])
+    yes = Confirm(requirement_id=wipe, comment="as agreed", decision_id="1")
+    await client.resolve(run, sign(client, run, yes, roles=["approver"]))
+
+
 ACTS: dict[str, Act] = {
+    "approval_required": approve_and_let_expire,
     "signed_answer": sign_both,
     "every_container_asks": answer_each_container,
     "reset_and_asked_again": confirm_reset_and_reject,
@@ -242,15 +254,18 @@ ACTS: dict[str, Act] = {
 async def record(client: HitlClient, name: str) -> str:
     """Return the history of a run of `name`, as JSON."""
     made_by = MADE_BY[name]
+    keys = SigningKeys.parse(KEYS)
     async with Worker(
         client.client,
         task_queue=name,
         workflows=workflows_of(made_by),
-        plugins=[HitlPlugin(workflows=pipelines_of(made_by), signing_keys=SigningKeys.parse(KEYS))],
+        plugins=[
+            HitlPlugin(pipelines_of(made_by), signing_keys=keys, approvals=Forgotten()),
+        ],
     ):
         handle = await client.client.start_workflow(
             made_by.__name__ if isinstance(made_by, type) else made_by.name,
-            "rows",
+            args=["rows", {"user_id": "ola"}] if name in STARTED_BY_OLA else ["rows"],
             id=name,
             task_queue=name,
         )
