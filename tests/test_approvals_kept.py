@@ -257,7 +257,7 @@ def test_the_file(tmp_path: Path) -> None:
 
 
 def test_large_ones() -> None:
-    """What is too large for a record is told by its size, and a run keeps no more than its share."""
+    """What is too large for a record is told by its size, and a run keeps a share of them."""
     large = record(1, arguments={"text": "x" * ON_FILE}, given={"text": "small"})
     progress = Progress()
     for number in range(2_000):
