@@ -121,10 +121,7 @@ async def test_only_who_may_and_signs(env: WorkflowEnvironment) -> None:
             await desk.send(requirement)
         with pytest.raises(NotPermitted, match="has the roles: reviewer"):
             await desk.client.resolve(run, yes(desk, run, key, "bob", "reviewer"))
-        by_hand = [
-            await cli(env, *f"workflow {how} --name confirm -w {run} --input".split(), f'"{key}"')
-            for how in ("update execute", "signal")
-        ]
+        by_hand = [await _by_hand(env, how, run, key) for how in ("update execute", "signal")]
         refused = await until(lambda: _refused_by_signal(desk, run))
         (waiting,) = (await desk.asked(run, key)).approvals
         record = await desk.client.resolve(run, yes(desk, run, key))
@@ -132,29 +129,28 @@ async def test_only_who_may_and_signs(env: WorkflowEnvironment) -> None:
 
     assert [True, False] == [code != 0 for code, _, _ in by_hand]
     assert "is answered by approver only" in by_hand[0][2] and "approver only" in refused
-    assert ("pending", "required", {"disk": "sda"}, None, ("approver",)) == (
-        waiting.status.value,
-        waiting.type.value,
-        waiting.arguments,
-        waiting.resolved_at,
-        waiting.asks,
-    )
+    assert ("pending", {"disk": "sda"}) == (waiting.status.value, waiting.arguments)
+    assert (None, ("approver",)) == (waiting.resolved_at, waiting.asks)
     assert [f"wipe sda ({key} approved)"] == done
     (closed,) = output.approvals
     assert lines() == [closed.model_dump(mode="json")]
-    assert (f"{run}/{key}", "ana", "signed", "http", "human", record.resolved_at) == (
-        closed.id,
-        closed.resolved_by,
-        closed.identity.value,
-        str(closed.channel),
-        str(closed.decided_by),
-        closed.resolved_at,
+    assert closed == waiting.model_copy(
+        update={
+            "status": "approved",
+            "resolved_at": record.resolved_at,
+            "resolved_by": "ana",
+            "identity": "signed",
+            "roles": ("approver",),
+            "channel": "http",
+            "decided_by": "human",
+            "action": "confirm",
+        }
     )
-    assert (waiting.digest, ("approver",), "confirm") == (
-        closed.digest,
-        closed.roles,
-        closed.action,
-    )
+
+
+async def _by_hand(env: WorkflowEnvironment, how: str, run: str, key: str) -> tuple[int, Any, str]:
+    words = f"workflow {how} --name confirm -w {run} --input".split()
+    return await cli(env, *words, f'"{key}"')
 
 
 async def _refused_by_signal(desk: Desk, run: str) -> str:

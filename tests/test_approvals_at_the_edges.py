@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from httpx2 import AsyncClient
 from temporalio.testing import WorkflowEnvironment
 
 from api.settings import Settings
-from temporal_hitl import RunOptions, RunStatus, SqliteDb
+from temporal_hitl import HitlClient, RunOptions, RunStatus, SqliteDb
 from temporal_hitl.agents import Agent, approval, tool
 from temporal_hitl.approvals import FILE, ApprovalsFile
 from temporal_hitl.cli._exits import Exit
@@ -24,7 +25,7 @@ from tests.agents import desk_of, scripted
 from tests.pages import read, send
 from tests.shell import Shell, typed
 from tests.signatures import KEYS
-from tests.stage import paused, replay_all, serving, until
+from tests.stage import ended, paused, replay_all, serving, until
 from tests.web import application, bearer, calling, tokens
 
 done: list[str] = []
@@ -67,66 +68,94 @@ async def listed(http: AsyncClient, **wanted: Any) -> list[str]:
     return [f"{each['requirement_id']} {each['status']}" for each in told["items"]]
 
 
-async def test_over_http(env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who calls is whom a run is for, and does not approve what another must; whoever may look
-    lists, counts and exports, what waits and what is on file.
-    """
-    secret, kept = tokens(
-        ana=["operator", "reviewer", "approver"], bob=["reviewer", "approver"], cy=["viewer"]
-    )
-    who = {name: bearer(each) for name, each in secret.items()}
-    agent, options = asking(), {"authenticator": BearerTokens(kept)}
-    signs = {**options, "signing_keys": SigningKeys.parse(KEYS)}
-    yes = {"action": "confirm", "comment": "as agreed"}
+@asynccontextmanager
+async def served(env: WorkflowEnvironment, **users: list[str]) -> AsyncIterator[Any]:
+    """Serve the agent, and yield its client, and how each user calls."""
+    secret, kept = tokens(**users)
+    agent = asking()
     async with serving(env, agent.workflow) as client:
-        async with calling(application(client, agent.workflow, **signs), who["ana"]) as http:
+
+        def calls(user: str) -> Any:
+            keys = SigningKeys.parse(KEYS)
+            options = {"authenticator": BearerTokens(kept), "signing_keys": keys}
+            return calling(application(client, agent.workflow, **options), bearer(secret[user]))
+
+        yield client, calls
+
+
+APPROVERS = {"ana": ["operator", "reviewer", "approver"], "bob": ["reviewer", "approver"]}
+YES = {"action": "confirm", "comment": "as agreed"}
+
+
+async def test_who_asks_over_http(env: WorkflowEnvironment) -> None:
+    """Over HTTP a run is for who calls, whatever the body says, and they do not approve what
+    somebody else must; another approver does.
+    """
+    async with served(env, **APPROVERS) as (client, calls):
+        async with calls("ana") as ana, calls("bob") as bob:
             start = {"pipeline": "asks", "input": "go"}
-            forged = await http.post("/runs", json={**start, "user_id": "bob"})
-            run = (await http.post("/runs", json=start)).json()["run_id"]
+            forged = await ana.post("/runs", json={**start, "user_id": "bob"})
+            run = (await ana.post("/runs", json=start)).json()["run_id"]
             await paused(client, run)
-            await until(lambda: listed(http, run_id=run))
-            waiting = await listed(http, run_id=run)
             where = f"/runs/{run}/requirements/{WIPE}/resolution"
-            own = await http.post(where, json=yes)
-            await http.post(where, json=yes, headers=who["bob"])
-            await http.post(f"/runs/{run}/requirements/{MAIL}/resolution", json=yes)
-            await client.wait_for_end(run)
-            closed = await listed(http, run_id=run)
-            wanted = [
-                await listed(http, run_id=run, **each)
-                for each in ({"type": "audit"}, {"resolved_by": "bob"}, {"status": "rejected"})
-            ]
-            http.headers.update(who["cy"])
+            own = await ana.post(where, json=YES)
+            other = await bob.post(where, json=YES)
+            await bob.post(f"/runs/{run}/requirements/{MAIL}/resolution", json=YES)
+        output = await ended(client, run)
+        await replay_all(env, run, asking().workflow)
+
+    assert (422, 403, 200) == (forged.status_code, own.status_code, other.status_code)
+    assert "body.user_id" == forged.json()["errors"][0]["field"]
+    assert "somebody else than 'ana', who started the run" in own.json()["detail"]
+    assert ("ana", ["sda"]) == (output.user_id, done)
+
+
+async def test_lists_over_http(env: WorkflowEnvironment) -> None:
+    """Whoever may look lists, counts and exports what waits and what is on file."""
+    async with served(env, bob=["reviewer", "approver"], cy=["viewer"]) as (client, calls):
+        run = await client.start(asking().workflow, "go", options=FOR_ANA)
+        await paused(client, run)
+        async with calls("bob") as bob:
+            waiting = await until(lambda: listed(bob, run_id=run))
+            for key in (WIPE, MAIL):
+                await bob.post(f"/runs/{run}/requirements/{key}/resolution", json=YES)
+        await ended(client, run)
+        async with calls("cy") as http:
+            filters: list[dict[str, Any]] = [{}, {"type": "audit"}, {"status": "rejected"}]
+            closed = [await listed(http, run_id=run, **each) for each in filters]
             page = await http.get("/approvals", params={"run_id": run, "limit": 1})
             rest = await listed(http, run_id=run, cursor=page.json()["cursor"])
             count = (await http.get("/approvals/count", params={"run_id": run})).json()
             export = await http.get("/approvals/export", params={"tool": "wipe"})
             bad = await http.get("/approvals", params={"cursor": "e30="})
-        monkeypatch.delenv(FILE)
-        async with calling(application(client, **options), who["cy"]) as http:
-            none = await http.get("/approvals")
-            pending = await http.get("/approvals", params={"status": "pending", "run_id": run})
-        await replay_all(env, run, agent.workflow)
+        await replay_all(env, run, asking().workflow)
 
-    assert (422, 403, 422) == (forged.status_code, own.status_code, bad.status_code)
-    assert "body.user_id" == forged.json()["errors"][0]["field"]
-    assert "somebody else than 'ana', who started the run" in own.json()["detail"]
     assert {f"{WIPE} pending", f"{MAIL} pending"} == set(waiting)
-    assert {f"{WIPE} approved", f"{MAIL} approved"} == set(closed) == {*rest, *_items(page)}
-    assert [[f"{MAIL} approved"], [f"{WIPE} approved"], []] == wanted
-    assert (2, 2, 0) == (
+    assert {f"{WIPE} approved", f"{MAIL} approved"} == set(closed[0]) == {*rest, *_items(page)}
+    assert [[f"{MAIL} approved"], []] == closed[1:]
+    assert (2, {"approved": 2}) == (
         count["count"],
-        count["by_status"]["approved"],
-        count["by_status"]["pending"],
+        {status: number for status, number in count["by_status"].items() if number},
     )
+    assert 422 == bad.status_code
     assert "application/jsonl" == export.headers["content-type"].partition(";")[0]
     (line,) = [json.loads(each) for each in export.text.splitlines()]
     assert ("ana", "bob", {"disk": "sda"}, "as agreed") == tuple(
         line[name] for name in ("requested_by", "resolved_by", "arguments", "comment")
     )
+
+
+async def test_a_service_without_a_file(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that cannot read the file says what to set, and lists what waits all the same."""
+    monkeypatch.delenv(FILE)
+    async with calling(application(HitlClient(env.client))) as http:
+        none = await http.get("/approvals")
+        pending = await http.get("/approvals", params={"status": "pending", "run_id": "none"})
+
     assert (503, 200, []) == (none.status_code, pending.status_code, pending.json()["items"])
     assert FILE in none.json()["detail"]
-    assert ["sda"] == done
 
 
 def _items(page: Any) -> list[str]:

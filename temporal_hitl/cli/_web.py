@@ -68,15 +68,10 @@ async def api(
     authenticator = _authenticator(web, host, tokens_file)
     if session_key is not None and len(session_key) < KEY:
         raise Usage(f"--session-key: {KEY} characters or more, and this has {len(session_key)}")
-    site = Site(
-        await at.client(task_queue),
-        contents_of(modules or []).pipelines,
-        authenticator,
-        web.Inbox(key=session_key, web_ui=web_ui),
-        graceful_shutdown,
-        SigningKeys.from_environment(),
-        at.approvals(),
-    )
+    hitl, pipelines = await at.client(task_queue), contents_of(modules or []).pipelines
+    inbox = web.Inbox(key=session_key, web_ui=web_ui)
+    keys, filed = SigningKeys.from_environment(), at.approvals()
+    site = Site(hitl, pipelines, authenticator, inbox, graceful_shutdown, keys, filed)
     listener = bound(host, port)
     async with until_stopped() as stopped, listening(site, listener, stopped) as told:
         at.terminal.tell(told, *(f"{name:10}{said}" for name, said in told.items()))
