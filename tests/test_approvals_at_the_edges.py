@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -274,3 +275,18 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert named is not None and "approvals.jsonl" == named.path.name
     assert Settings().approvals() is None
+
+
+def test_the_page() -> None:
+    """What docs/approvals.md shows is an agent of three approvals, by roles that it says."""
+    text = (Path(__file__).parent.parent / "docs" / "approvals.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    shown: dict[str, Any] = {}
+    exec(program, shown)
+    guards = {name: each.guard for name, each in shown["agent"].functions.items()}
+
+    assert {
+        "delete_account": ("required", ("approver",)),
+        "refund": ("required", ("finance", "chief")),
+        "send_mail": ("audit", ()),
+    } == {name: (each.approval.value, each.roles) for name, each in guards.items()}
