@@ -19,7 +19,7 @@ from temporal_hitl import Approval, HitlClient, Loop, Parallel, Reject, RunStatu
 from temporal_hitl.agents import Agent, RunOutput, Team, approval, tool
 from temporal_hitl.approvals import FILE, ApprovalsFile
 from temporal_hitl.errors import AlreadyResolved, NotPermitted
-from temporal_hitl.requirements import Confirm, EditArguments, Report
+from temporal_hitl.requirements import Confirm, EditArguments, Report, Retry
 from temporal_hitl.run import RunOptions
 from temporal_hitl.signing import KEYS as VARIABLE
 from tests.agents import Desk, desk_of, scripted
@@ -187,7 +187,7 @@ async def test_a_reset_asks_again(env: WorkflowEnvironment) -> None:
     decisions are on file.
     """
     asks, key = agent("again", ("wipe", {"disk": "sda"})), "again.1.wipe"
-    async with serving(env, asks.workflow) as client:
+    async with serving(env, asks.workflow, max_cached_workflows=0) as client:
         run = await client.start(asks.workflow, "go")
         await paused(client, run)
         before = await opening(client.handle(run), key)
@@ -370,7 +370,7 @@ async def test_over_many_executions(short: WorkflowEnvironment) -> None:
     count = Loop([Step("again", may.wait)], name="count", max_iterations=25)
     long = Workflow("long", [Parallel(Step("ask", agent=asks), count, name="p")])
     mails, wipes = "p.ask.1.mail", "p.ask.1.wipe"
-    async with serving(short, long) as client:
+    async with serving(short, long, max_cached_workflows=0) as client:
         run = await client.start(long, "go")
         before = await asked(client, run, mails, wipes)
         await client.resolve(run, Confirm(requirement_id=mails))
@@ -423,3 +423,35 @@ async def test_a_deploy_takes_nothing_back(
         await replay_all(env, run, new)
 
     assert ["wipe sda (ask.1.wipe approved)"] == done
+
+
+async def test_what_nobody_knows_is_asked_of_approvers(env: WorkflowEnvironment) -> None:
+    """To make an approved call again whose end nobody knows takes an approval, too, which is
+    a record of its own.
+    """
+
+    @approval
+    @tool
+    async def hang(what: str) -> str:
+        done.append(what)
+        await asyncio.sleep(0 if len(done) > 1 else 60)
+        return what
+
+    hangs = Agent("hangs", scripted([("hang", {"what": "it"})]), tools=[hang])
+    second = timedelta(seconds=1)
+    lost = Workflow("lost", [Step("ask", agent=hangs, start_to_close_timeout=second)])
+    first, again = "ask.1.hang", "ask.1.hang~2"
+    async with desk_of(env, lost) as desk:
+        run = await desk.start(lost)
+        await asked(desk.client, run, first)
+        await desk.client.resolve(run, yes(desk, run, first))
+        await asked(desk.client, run, again)
+        with pytest.raises(NotPermitted):
+            await desk.client.resolve(run, Retry(requirement_id=again))
+        await desk.client.resolve(run, signed(desk, run, Retry(requirement_id=again), "bob"))
+        await desk.end(run)
+
+    assert ["it", "it"] == done
+    assert [("tool_confirmation", "confirm", "ana"), ("tool_outcome", "retry", "bob")] == [
+        (each["kind"], each["action"], each["resolved_by"]) for each in lines()
+    ]

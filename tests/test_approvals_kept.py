@@ -165,7 +165,7 @@ async def test_a_worker_that_could_not_keep_it(
 
 async def _refused(env: WorkflowEnvironment, agent: Agent, **options: Any) -> str | None:
     """Return why a worker for `agent` does not start, or None where it does."""
-    plugin = HitlPlugin(workflows=[agent], **options)
+    plugin = HitlPlugin(workflows=[agent.workflow], **options)
     worker = Worker(env.client, task_queue=new_queue(), plugins=[plugin])
     running = asyncio.create_task(worker.run())
     await until(lambda: worker.is_running or running.done())
