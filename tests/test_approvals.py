@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Approval, HitlClient, Loop, Parallel, Reject, RunStatus, Step, Workflow
-from temporal_hitl.agents import Agent, RunOutput, Team, approval, tool
+from temporal_hitl.agents import Agent, Function, RunOutput, Team, approval, tool
 from temporal_hitl.approvals import FILE, ApprovalsFile
 from temporal_hitl.errors import AlreadyResolved, NotPermitted
 from temporal_hitl.requirements import Confirm, EditArguments, Report, Retry
@@ -392,37 +391,48 @@ async def _counted(client: HitlClient, run: str) -> bool:
     return "count" in [each.step_name for each in (await client.get(run)).inner_results]
 
 
-@pytest.mark.parametrize("when", [True, lambda disk: True], ids=["always", "on_condition"])
-async def test_a_deploy_takes_nothing_back(
-    env: WorkflowEnvironment, when: bool | Callable[..., bool]
-) -> None:
-    """A run that began while a tool needed an approval needs it, though the code that takes its
-    turn later says nothing of it, or asks anybody.
+def a_tool(name: str, **options: Any) -> Function:
+    @tool(name=name, **options)
+    def act(disk: str) -> str:
+        return did(f"{name} {disk}")
+
+    return act
+
+
+def deployed(*tools: Function) -> Workflow:
+    calls = scripted([(name, {"disk": "sda"}) for name in ("first", "second", "third")])
+    ops = Agent("ops", calls, tools=tools)
+    return Workflow("deployed", [Step("ask", agent=ops, requires_confirmation=True)])
+
+
+async def test_a_deploy_takes_nothing_back(env: WorkflowEnvironment) -> None:
+    """A run that began while tools needed an approval, always or on a condition, or a person's yes,
+    needs it, though the code that takes its turn later says nothing of it.
     """
-    marked = approval(tool(name="wipe", requires_confirmation=when)(wipe.function))
-
-    @tool(name="wipe")
-    def unmarked(disk: str) -> str:
-        return did(f"wipe {disk}")
-
-    calls = scripted([("wipe", {"disk": "sda"})])
-    old, new = (
-        Workflow("deployed", [Step("ask", agent=each, requires_confirmation=True)])
-        for each in (Agent("ops", calls, tools=[e]) for e in (marked, unmarked))
+    confirmed, names = {"requires_confirmation": True}, ("first", "second", "third")
+    old = deployed(
+        approval(a_tool("first")),
+        approval(a_tool("second", requires_confirmation=lambda disk: True)),
+        a_tool("third", **confirmed),
     )
+    new = deployed(*(a_tool(name) for name in names))
+    keys = [f"ask.1.{name}" for name in names]
     async with serving(env, old) as client:
         run = await client.start(old, "go")
         await paused(client, run)
     async with serving(env, new, queue=client.task_queue) as client:
         await client.resolve(run, Confirm(requirement_id="ask"))
-        await asked(client, run, "ask.1.wipe")
-        with pytest.raises(NotPermitted):
-            await client.resolve(run, Confirm(requirement_id="ask.1.wipe"))
-        await client.resolve(run, yes(client, run, "ask.1.wipe"))
+        await asked(client, run, *keys)
+        for key in keys[:2]:
+            with pytest.raises(NotPermitted):
+                await client.resolve(run, Confirm(requirement_id=key))
+            await client.resolve(run, yes(client, run, key))
+        await client.resolve(run, Confirm(requirement_id=keys[2]))
         await ended(client, run)
         await replay_all(env, run, new)
 
-    assert ["wipe sda (ask.1.wipe approved)"] == done
+    assert set(names) == {each.partition(" ")[0] for each in done}
+    assert set(keys[:2]) == {each["requirement_id"] for each in lines()}
 
 
 async def test_what_nobody_knows_is_asked_of_approvers(env: WorkflowEnvironment) -> None:

@@ -137,6 +137,9 @@ class PydanticAdapter:
             return Need(**{**says, **named})
         function = self.functions.get(call.tool_name)
         guard = None if function is None else function.guard
+        if guard is None and function is not None:
+            # Only the run's plan guards it still: its author has taken that away meanwhile.
+            guard = Guard(form=function.parameters)
         if guard is None:
             asks = _asks(requests.kind(call.tool_call_id))
             form = ANSWER if asks is Asks.question else {}
