@@ -5,7 +5,8 @@ RUN python -m venv /venv
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY temporal_hitl temporal_hitl
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check \
-    --constraint constraints.txt '.[api,cli,demo]'
+    --constraint constraints.txt '.[api,cli,agents,demo,notify]' openai
+# openai: what agents reach their model by; another provider's package in its place, or beside it.
 
 FROM python:3.11.14-slim-bookworm
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

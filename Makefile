@@ -1,9 +1,9 @@
 # From a bare checkout: Python 3.11 or newer and make are all that is needed.
 #   make demo    run the main pipeline to its end, answering at the terminal
-#                (another one: make demo PIPELINE=article_refinement, or refund; of a file or
-#                order of yours: INPUT=...)
+#                (another one: make demo PIPELINE=article_refinement, refund or support_desk; of a file,
+#                an order or a question of yours: INPUT=...)
 #   make test    every test but the wide ones and those in a browser (`make test-all` has these
-#                too, with coverage; it installs Chromium by apt-get if need be)
+#                too, with coverage; it installs Chromium by apt-get if need be, as both do curl)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	&& { echo $$python; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all browser check format dev bench clean
+.PHONY: help demo test test-all curl browser check format dev bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,11 +29,16 @@ help:
 demo: $(VENV)/.local
 	$(BIN)/python -m workflows.demo $(PIPELINE) $(if $(INPUT),'$(INPUT)')
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev curl
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-test-all: $(VENV)/.dev browser
+test-all: $(VENV)/.dev curl browser
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m '' $(ARGS) --cov
+
+# The commands of the docs are run as they stand there.
+curl:
+	@command -v curl >/dev/null || { echo 'Installing curl (once) ...' >&2; \
+		apt-get update -qq && apt-get install -y -qq curl; }
 
 browser:
 	@command -v chromium >/dev/null || { echo 'Installing Chromium (once) ...' >&2; \
@@ -66,7 +71,7 @@ $(VENV)/.created:
 
 $(VENV)/.local: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) (once) ...' >&2
-	@$(PIP) install -e '.[local,demo]' -c constraints.txt
+	@$(PIP) install -e '.[local,agents,demo]' -c constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt

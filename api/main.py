@@ -14,10 +14,11 @@ from temporal_hitl import HitlClient
 from temporal_hitl.http import hitl_application
 from workflows.article_refinement import article_refinement
 from workflows.data_release import data_release
+from workflows.support_desk import support_desk
 
 __all__ = ["app", "application"]
 
-PIPELINES = [data_release, article_refinement]
+PIPELINES = [data_release, article_refinement, support_desk.workflow]
 
 
 def application(settings: Settings | None = None) -> FastAPI:

@@ -30,6 +30,7 @@ from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
 from temporal_hitl._returning import StateChanges, as_failure, as_json, checked
 from temporal_hitl._source import is_async, qualified_name
+from temporal_hitl._subscribers import default_subscribers
 from temporal_hitl.errors import DefinitionError, RunNotFound, wire_type
 from temporal_hitl.plan import LIVENESS, child_activity, plan_activity
 from temporal_hitl.primitives import Executor, Node
@@ -68,7 +69,8 @@ def _plan(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
         except DefinitionError as error:
             raise ApplicationError(str(error), type=wire_type(error), non_retryable=True) from None
         unlimited = line.has_external_storage(activity.info())
-        return PlanFound(plan=found, external_storage=unlimited).to_wire()
+        told = default_subscribers()
+        return PlanFound(plan=found, external_storage=unlimited, notify=told).to_wire()
 
     return activity.defn(name=plan_activity(name))(plan)
 

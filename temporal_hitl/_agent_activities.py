@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
 from temporal_hitl._calls import ActivityCall, ActivityResult
 from temporal_hitl._line import Line
@@ -74,8 +74,13 @@ async def _guarded(work: Any) -> Any:
     except CancelledError:
         raise
     except InvalidArguments as error:
+        # Benign: a person is asked again, and no log needs a traceback.
         raise ApplicationError(
-            str(error), *error.problems, type=INVALID_ARGUMENTS, non_retryable=True
+            str(error),
+            *error.problems,
+            type=INVALID_ARGUMENTS,
+            non_retryable=True,
+            category=ApplicationErrorCategory.BENIGN,
         ) from error
     except CheckpointTooLarge as error:
         raise ApplicationError(str(error), type=TOO_LARGE, non_retryable=True) from error
@@ -117,10 +122,18 @@ def _turn(call: ActivityCall, pulse: _Pulse) -> Turn:
         messages=call.messages,
         usage=given.usage,
         guarded=frozenset(given.guarded),
+        conditional=frozenset(given.conditional),
         checkpoint=pulse.checkpoint,
         save=pulse.save,
         stops=activity.is_worker_shutdown,
+        is_last=_is_last(),
     )
+
+
+def _is_last() -> bool:
+    info = activity.info()
+    most = 0 if info.retry_policy is None else info.retry_policy.maximum_attempts
+    return 0 < most <= info.attempt
 
 
 def _shortened(taken: AnyTaken, before: list[Any]) -> AnyTaken:

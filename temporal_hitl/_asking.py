@@ -49,6 +49,9 @@ class ReviewOptions(TypedDict, total=False):
     strict_deadline: bool | None
     roles: Sequence[str] | None
     """Who may answer, where not everybody may; only answers that are signed count then."""
+    notify: Sequence[str] | None
+    """Who is told: names of subscribers. The pipeline's unless given, nobody with an empty list."""
+    notify_before: Seconds | None
     human_review: HumanReview | None
     """All of this as one object instead (seed 001)."""
 
@@ -74,6 +77,8 @@ EVERYWHERE = frozenset(
         "on_timeout",
         "strict_deadline",
         "roles",
+        "notify",
+        "notify_before",
     }
 )
 """What every primitive supports; the sets below say what else some do."""

@@ -48,6 +48,7 @@ class TurnGiven(_Crossing):
     """What a member of a team is to do; the step's input says it otherwise."""
     usage: dict[str, Any] = {}
     guarded: list[str] = []
+    conditional: list[str] = []
 
 
 class ToolGiven(_Crossing):
@@ -92,6 +93,13 @@ class PlanFound(_Crossing):
     plan: Plan
     external_storage: bool = False
     """Whether the data converter keeps large values outside: then no size needs to be refused."""
+    notify: tuple[str, ...] = ()
+    """Whom the worker tells where the plan says nothing."""
+
+    @property
+    def subscribers(self) -> tuple[str, ...]:
+        """Who is told of what nodes ask that say nothing themselves."""
+        return self.notify if self.plan.notify is None else self.plan.notify
 
 
 def activity_id_of(asked: ActivityCall) -> str:

@@ -101,7 +101,7 @@ class Children:
                 ended = await self._end(path, child, run_input, options)
         except (Exception, asyncio.CancelledError):
             # Not `finally`: that runs on garbage collection too, in the midst of another run.
-            await _undisturbed(self._stop(path))
+            await undisturbed(self._stop(path))
             raise
         run_id = self._in_flight.pop(path).run_id
         self._show()
@@ -221,7 +221,7 @@ class Children:
     async def stop_all(self) -> None:
         """Cancel what is in flight: the run ends."""
         for path in list(self._in_flight):
-            await _undisturbed(self._stop(path))
+            await undisturbed(self._stop(path))
 
     async def _stop(self, path: str) -> None:
         self._busy[path] = None
@@ -269,7 +269,7 @@ async def _tell_parent() -> None:
         await parent.signal(CHILD_ENDED, args=[path, info.workflow_id])
 
 
-async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
+async def undisturbed(work: Coroutine[Any, Any, None]) -> None:
     """Wait until `work` is done, however often the one who waits is cancelled meanwhile."""
     task = asyncio.create_task(work)
     while not task.done():

@@ -112,7 +112,7 @@ class _Compiler:
         self._taken: dict[str, tuple[str, str]] = {}
         self.compiled = Compiled(definition, Plan(name=self._name, children=()))
         children = self._children(definition.steps, "")
-        self.compiled.plan = Plan(name=self._name, children=children)
+        self.compiled.plan = Plan(name=self._name, children=children, notify=definition.notify)
 
     def _children(self, nodes: Iterable[Node], above: str, first: int = 1) -> tuple[AnyPlan, ...]:
         return tuple(

@@ -23,6 +23,7 @@ from temporal_hitl.requirements import (
     Route,
     ToolConfirmation,
     ToolExecution,
+    ToolInput,
     ToolOutcome,
 )
 
@@ -111,6 +112,8 @@ def _one(requirement: AnyRequirement, info: Info) -> str:
     if isinstance(requirement, OutputReview | IterationReview):
         # By the query alone: not everybody who sees that a run waits may see what it has made.
         lines.append(f"What it has made: `{_seen(info)}`")
+    if isinstance(requirement, ToolConfirmation | ToolInput | ToolExecution | ToolOutcome):
+        lines.append(f"What it is called with: `{_seen(info)}`")
     return "\n\n".join([*lines, "```sh\n" + "\n".join(_answers(requirement, info)) + "\n```"])
 
 
@@ -149,6 +152,7 @@ def _answers(requirement: AnyRequirement, info: Info) -> list[str]:
                 _command(info, "reject", key),
             ]
         case ToolConfirmation():
+            # None that edits: pasted as it stands, it would call the tool with what it shows.
             return [_command(info, "confirm", key), _command(info, "reject", key, "why")]
         case ToolExecution():
             report = {"requirement_id": key, "action": "report", "result": "..."}

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporal_hitl._budget import Budget
 from temporal_hitl._caller import Caller, Message, StepFailed
 from temporal_hitl._calls import PlanFound
-from temporal_hitl._children import Children
+from temporal_hitl._children import Children, undisturbed
 from temporal_hitl._filing import Filing
 from temporal_hitl._given import Given
 from temporal_hitl._interpreter import Interpreter
@@ -79,11 +79,13 @@ class Execution:
     async def run(self) -> dict[str, Any]:
         """Walk the plan to its end, and return the run's output as JSON data."""
         self._found = found = self._found or await _find_plan()
+        self._gate.notify = found.subscribers
         walk = asyncio.create_task(self._walk(found))
         try:
             await self._until_done_or_quiet(walk, found)
             await walk
             await self._filing.all_filed()
+            await self._gate.notices.started()
         except RunCancelled as cancelled:
             await self._close()
             self.journal.run_cancelled(str(cancelled))
@@ -109,7 +111,9 @@ class Execution:
         self._gate.withdraw_all()
         await self._gate.settled()
         await self._children.stop_all()
-        await self._filing.all_filed()
+        await undisturbed(self._gate.notices.started())
+        if self._filing.busy:
+            await undisturbed(self._filing.all_filed())
 
     async def _walk(self, found: PlanFound) -> None:
         budget = self._budget(found)
@@ -166,7 +170,8 @@ class Execution:
         return info.is_continue_as_new_suggested() and tries
 
     def _is_quiet(self) -> bool:
-        return self._is_due() and not self._running and workflow.all_handlers_finished()
+        working = self._running or self._gate.notices.starting
+        return self._is_due() and not working and workflow.all_handlers_finished()
 
     async def _hold(self) -> None:
         """Wait for ever before a call, where the run is to continue as new instead."""
@@ -253,6 +258,22 @@ class Execution:
         """Return what a call on its way may see."""
         assert self._walker is not None, "only a walk makes calls"
         return self._walker.given(activity_id)
+
+    def conversation(self, path: str, start: int) -> dict[str, Any]:
+        """Return what an agent at work has said and was told, from message `start` on: one message,
+        and what else fits. With several agents, or none, `paths` names them.
+        """
+        paths = self._progress.agents_above(path)
+        if len(paths) != 1:
+            return {"paths": paths}
+        agent = self._progress.agent_at(paths[0])
+        page = first(agent.messages[start:])
+        return {
+            "paths": paths,
+            "turn": agent.turn,
+            "total": len(agent.messages),
+            "messages": page,
+        }
 
     def parts(self, wanted: Sequence[Omitted]) -> list[Any]:
         """Return the first of the parts `wanted` of how the run stands: one, and what else fits."""

@@ -5,7 +5,7 @@ Knows nothing of what a node does with what they return.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -19,7 +19,7 @@ from temporal_hitl._progress import AgentProgress, Failure, Progress
 from temporal_hitl._reviews import Reviews
 from temporal_hitl._scope import Scope
 from temporal_hitl._sizes import Sizes, size_of
-from temporal_hitl.events import AnyEvent, NodeFailed, SourceChanged
+from temporal_hitl.events import AnyEvent, NodeFailed, SourceChanged, StateConflict
 from temporal_hitl.plan import AnyPlan, Call, ConditionPlan, LoopPlan, RouterPlan, StepPlan
 from temporal_hitl.review import OnError
 from temporal_hitl.run import RunOptions, StepOutput
@@ -49,7 +49,8 @@ class Functions:
         self._session_id = session_id
         self._progress = progress
         self._reviews = reviews
-        self._happened = happened
+        self.happened = happened
+        """Tells the run's reader of an event."""
         self._journal = journal
         self._given: dict[str, Given] = {}
         self._sizes = Sizes()
@@ -77,6 +78,7 @@ class Functions:
             StepFailed: it failed for good, or the run would hold too much.
         """
         self._budget.allow(scope.path)
+        before = scope.state.values
         given = Given(scope, self._options, outputs, self._sizes, conversation)
         asked = given.call(role, node, self._session_id, self._options.user_id, **more)
         key = activity_id_of(asked)
@@ -86,9 +88,21 @@ class Functions:
         finally:
             del self._given[key]
         self._check_source(call, result, scope)
-        self._budget.allow(scope.path, _size_of(result))
+        # What a turn was told of its calls stands in the messages that it gives.
+        replaced = 0 if conversation is None else conversation.answers_size
+        self._budget.allow(scope.path, max(_size_of(result) - replaced, 0))
+        self._check_state(before, result, scope)
         scope.state.apply(result.state_changes, result.state_removed)
         return result
+
+    def _check_state(self, before: Mapping[str, Any], result: ActivityResult, scope: Scope) -> None:
+        # Members of a team, and approved tools, work at once and on one state.
+        now, above = scope.state.values, scope.path.rpartition(".")[0]
+        for key in (*result.state_changes, *result.state_removed):
+            theirs, own = now.get(key), result.state_changes.get(key)
+            if theirs not in (before.get(key), own):
+                at = workflow.now()
+                self.happened(StateConflict(at=at, path=above, key=key, kept=scope.path))
 
     def _check_source(self, call: Call, result: ActivityResult, scope: Scope) -> None:
         if result.digest == call.digest:
@@ -100,7 +114,7 @@ class Functions:
             planned=call.digest,
             executed=result.digest,
         )
-        self._happened(changed)
+        self.happened(changed)
 
     # Failures
 
@@ -153,7 +167,7 @@ class Functions:
             error_message=failed.message,
             attempts=failed.attempts,
         )
-        self._happened(happened)
+        self.happened(happened)
 
 
 def _as_failure(failed: StepFailed) -> Failure:

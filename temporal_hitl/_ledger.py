@@ -25,7 +25,6 @@ from temporal_hitl.errors import (
     UnknownRequirement,
 )
 from temporal_hitl.requirements import (
-    BESIDE,
     AnyRequirement,
     AnyResolution,
     Channel,
@@ -89,8 +88,8 @@ class Ledger:
         """The child runs in flight, by path: whom to ask for what this run does not have."""
         self.beside: Callable[[AnyRequirement], AnyRequirement] | None = None
         """Adds what is told beside a question to those who ask for it."""
-        self.on_close: Callable[[AnyRequirement, ResolutionRecord], None] | None = None
-        """Is told of each requirement as it closes, and how."""
+        self.has_closed: list[Callable[[AnyRequirement, ResolutionRecord], None]] = []
+        """Are told of each requirement that is closed, and how."""
         self._forms: dict[str, Form] = {}
         self._rounds: dict[str, int] = {}
         self._decisions: dict[str, str] = {}
@@ -277,8 +276,8 @@ class Ledger:
         record = ResolutionRecord(**place, **decided)
         del self.open[asked.id], self._forms[asked.id], self._sizes[asked.id]
         self.records[asked.id] = record
-        if self.on_close is not None:
-            self.on_close(asked, record)
+        for tell in self.has_closed:
+            tell(asked, record)
         return record
 
     def refuse(
@@ -364,7 +363,7 @@ def _unsigned(sent: Any) -> Any:
 
 
 def _size_of(requirement: AnyRequirement) -> int:
-    return len(requirement.model_dump_json(exclude=BESIDE).encode())
+    return len(requirement.model_dump_json(exclude=set(requirement.beside)).encode())
 
 
 def _is_late(asked: AnyRequirement, resolution: AnyResolution, now: datetime) -> bool:

@@ -16,11 +16,14 @@ from pydantic import BaseModel, ConfigDict
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
 from temporal_hitl._attributes import BLOCKED, HITL_STATUS, PENDING
+from temporal_hitl._notices import NOTIFICATION
 from temporal_hitl.errors import BadCursor
 from temporal_hitl.workflow import BLOCKED_KEY, MEMO_KEY
 
 PAGE = 100
 """Runs in one call."""
+_RUNS = f"WorkflowType != '{NOTIFICATION}'"
+"""Leaves out what tells subscribers of a run."""
 _log = logging.getLogger(__name__)
 _WAITS = {PENDING: "PAUSED", BLOCKED: "BLOCKED"}
 
@@ -55,7 +58,7 @@ async def list_runs(client: Client, query: str | None, limit: int | None) -> Asy
     that have ended, the latest first.
     """
     seen = set[str]()
-    async for execution in client.list_workflows(query, page_size=PAGE):
+    async for execution in client.list_workflows(_of_runs(query), page_size=PAGE):
         if execution.id in seen:
             continue  # An earlier execution of a run that has continued as new.
         if limit is not None and len(seen) == limit:
@@ -80,13 +83,17 @@ async def page_of_runs(
     client: Client, query: str | None, limit: int, cursor: str | None
 ) -> RunPage:
     """Return one page of the executions that `query` finds; raises `BadCursor`."""
-    listed = client.list_workflows(query, page_size=limit, next_page_token=_token(cursor))
+    listed = client.list_workflows(_of_runs(query), page_size=limit, next_page_token=_token(cursor))
     await listed.fetch_next_page()
     token = listed.next_page_token
     return RunPage(
         items=[await row_of(each) for each in listed.current_page or ()],
         cursor=base64.urlsafe_b64encode(token).decode() if token else None,
     )
+
+
+def _of_runs(query: str | None) -> str:
+    return _RUNS if query is None or not query.strip() else f"{_RUNS} AND ({query})"
 
 
 def _token(cursor: str | None) -> bytes | None:

@@ -260,6 +260,16 @@ class Progress(_Kept):
         """Return how far the agent at `path` is, which begins where it has not."""
         return self.agents.setdefault(path, AgentProgress())
 
+    def agents_above(self, path: str) -> list[str]:
+        """Return the path of the agent at `path`, or else of the nearest above it; without a path,
+        those of all agents that are nobody's members.
+        """
+        above = [each for each in self.agents if f"{path}.".startswith(f"{each}.")]
+        if path:
+            return sorted(above, key=len)[-1:]
+        tops = [each for each in self.agents if not any(e in self.agents for e in _above(each))]
+        return sorted(tops)
+
     def end_agent(self, path: str) -> None:
         """Keep nothing of the agent at `path`, and of the members below it."""
         below = f"{path}."

@@ -14,6 +14,7 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict
+from temporalio.api.enums.v1 import PendingWorkflowTaskState
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -25,15 +26,20 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_hitl._wire import read
-from temporal_hitl.errors import NoWorker, RunNotFound
+from temporal_hitl.errors import NoConversation, NoWorker, RunNotFound
 from temporal_hitl.requirements import AnyRequirement, Refusal, ResolutionRecord
 from temporal_hitl.run import RunStatus, WorkflowRunOutput
 
 PATIENCE = timedelta(seconds=10)
 """How long a call waits for a worker to answer."""
+SLOW = 0.5
+"""Seconds after which a query's answer most likely came from another worker than the run's own."""
+TRIES = 5
+"""How often a conversation is read again that went on meanwhile."""
 AT_ONCE = 8
 """Calls in flight for one caller; a run takes ten updates at a time (Temporal's limit)."""
 
+SCHEDULED = PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
 _ABSENT = {
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.CANCELLED,
@@ -114,6 +120,33 @@ class Reach:
         finally:
             lock.release()
 
+    async def _on_record(self, run_id: str, name: str, *args: Any) -> dict[str, Any]:
+        """Return what the run answers, once that is on record.
+
+        A query that waited for a dead worker goes to another one in the end, which makes something
+        of events that no workflow task has handled yet, and keeps it. An answer to that would come
+        with these events in one task, and be handled after them; but on replay before them: the run
+        could never be replayed again.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        told = await self.query(run_id, name, *args)
+        if loop.time() - began > SLOW and await self._has_waited(run_id):
+            return await self.query(run_id, name, *args)
+        return told
+
+    async def _has_waited(self, run_id: str) -> bool:
+        """Return whether a workflow task waited for a worker, once one has begun it."""
+        give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
+        has_waited = False
+        while asyncio.get_running_loop().time() < give_up:
+            pending = (await self.describe(run_id)).raw_description.pending_workflow_task
+            if pending.state != SCHEDULED:
+                break
+            has_waited = True
+            await asyncio.sleep(0.02)
+        return has_waited
+
     async def requirements(self, run_id: str, *, resolved: bool) -> RunRequirements:
         """Return what the run asks; works for every workflow with a gate.
 
@@ -126,7 +159,7 @@ class Reach:
         return await self._asked(run_id, resolved=resolved)
 
     async def _asked(self, run_id: str, *, resolved: bool) -> RunRequirements:
-        told = await self.query(run_id, "requirements", resolved)
+        told = await self._on_record(run_id, "requirements", resolved)
         return read(RunRequirements, told)
 
     async def _told_at_end(
@@ -198,6 +231,42 @@ class Reach:
                 values += await run.query("run_parts", rest, rpc_timeout=PATIENCE)
         return values
 
+    async def messages(self, run_id: str, path: str) -> tuple[str, list[Any]]:
+        """Return the path of the agent at or above `path`, and its messages; raises
+        `NoConversation`.
+        """
+        described = await self.describe(run_id)
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            for step in (await self._ended(described)).walk():
+                inner = f"{path or step.path}."
+                if step.messages and step.path and inner.startswith(f"{step.path}."):
+                    return step.path, step.messages
+        try:
+            return await self._spoken(run_id, path)
+        except WorkflowQueryFailedError as error:
+            raise NoConversation(f"run {run_id!r} tells of no agents") from error
+
+    async def _spoken(self, run_id: str, path: str) -> tuple[str, list[Any]]:
+        at, messages = path, list[Any]()
+        for _ in range(TRIES):
+            at, messages, turns = await self._pages(run_id, path)
+            if len(turns) == 1:
+                break
+            # A turn has ended meanwhile, which may have changed what was told.
+        return at, messages
+
+    async def _pages(self, run_id: str, path: str) -> tuple[str, list[Any], set[int]]:
+        messages, turns = list[Any](), set[int]()
+        while True:
+            page = await self.query(run_id, "conversation", path, len(messages))
+            paths: list[str] = page["paths"]
+            if len(paths) != 1:
+                raise NoConversation(_nobody_at(run_id, path, paths))
+            messages += page["messages"]
+            turns.add(page["turn"])
+            if len(messages) >= page["total"] or not page["messages"]:
+                return paths[0], messages, turns
+
     async def state(self, run_id: str) -> WorkflowRunOutput:
         """Return the run as it stands now, or as it ended; what is large may be left out."""
         described = await self.describe(run_id)
@@ -231,7 +300,7 @@ class Reach:
 
     async def _running(self, described: WorkflowExecutionDescription) -> WorkflowRunOutput:
         try:
-            return read(WorkflowRunOutput, await self.query(described.id, "run_output"))
+            return read(WorkflowRunOutput, await self._on_record(described.id, "run_output"))
         except WorkflowQueryFailedError:
             # Written by hand: it has a gate at most.
             asked = await self._asked(described.id, resolved=True)
@@ -290,6 +359,16 @@ def _outline(
         status=status,
         started_at=described.start_time,
         **known,
+    )
+
+
+def _nobody_at(run_id: str, path: str, paths: list[str]) -> str:
+    if paths:
+        return f"several agents are at work in run {run_id!r}; say which: {', '.join(paths)}"
+    where = f"at {path!r} in" if path else "in"
+    return (
+        f"no agent is at work {where} run {run_id!r}; what an agent has said as a step is kept"
+        " until the step ends"
     )
 
 

@@ -84,6 +84,11 @@ class Registry:
         return self._compiled[name].plan
 
     @property
+    def plans(self) -> tuple[Plan, ...]:
+        """The current plans of what is served."""
+        return tuple(each.plan for each in self._compiled.values())
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The pipelines that are served, retired ones included."""
         return (*self._compiled, *self._retired)

@@ -33,7 +33,7 @@ from temporal_hitl.requirements import (
 )
 from temporal_hitl.review import OnReject, OnTimeout
 from temporal_hitl.run import StepOutput
-from temporal_hitl.workflow import Deadline, Gate
+from temporal_hitl.workflow import Gate, Policy
 
 
 class RunCancelled(Exception):
@@ -248,8 +248,7 @@ class Reviews:
             template=template or question.listed,
             on_reject=question.on_reject,
             shown=question.shown,
-            roles=node.review.roles,
-            **_deadline(node.review),
+            **_options(node.review),
         )
 
     # What an answer means
@@ -285,12 +284,19 @@ def _once(review: ReviewPlan) -> OnReject:
     return OnReject.skip if review.on_reject is OnReject.retry else review.on_reject
 
 
-def _deadline(review: ReviewPlan) -> Deadline:
-    deadline: Deadline = {
+def _options(review: ReviewPlan) -> Policy:
+    options: Policy = {
         "on_timeout": review.on_timeout,
         "strict_deadline": review.strict_deadline,
+        "roles": review.roles,
     }
-    return deadline if review.timeout is None else {**deadline, "timeout": review.timeout}
+    if review.timeout is not None:
+        options["timeout"] = review.timeout
+    if review.notify is not None:
+        options["notify"] = review.notify
+    if review.notify_before is not None:
+        options["notify_before"] = review.notify_before
+    return options
 
 
 def _start(node: AnyPlan) -> str:

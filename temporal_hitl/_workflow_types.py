@@ -69,6 +69,9 @@ def _queries() -> dict[str, Any]:
     def journal(self: Any, after: int = 0) -> dict[str, Any]:
         return self.execution.journal.since(after)
 
+    def conversation(self: Any, path: str = "", start: int = 0) -> dict[str, Any]:
+        return self.execution.conversation(path, start)
+
     def step_input(self: Any, activity_id: str) -> dict[str, Any]:
         return self.execution.given(activity_id).rest()
 
@@ -80,6 +83,7 @@ def _queries() -> dict[str, Any]:
         run_output: "The state of the run.",
         run_parts: "The first of what stands in `omitted` of `run_output`, given a list of it.",
         journal: "What has happened in this execution, in order, from an index on.",
+        conversation: "What the agent at a path has said so far, from a message on.",
         step_input: OURS,
         step_outputs: OURS,
     }

@@ -46,6 +46,7 @@ from temporal_hitl._listing import (
 from temporal_hitl._reach import Reach, RunRequirements, not_found
 from temporal_hitl._watching import Watching
 from temporal_hitl._wire import read
+from temporal_hitl.conversation import Conversation, said_of
 from temporal_hitl.errors import (
     NoWorker,
     RunNotFound,
@@ -267,6 +268,21 @@ class HitlClient:
     async def requirements(self, run_id: str, *, resolved: bool = False) -> RunRequirements:
         """Return what the run asks, in full; works for hand-written workflows with a gate too."""
         return await self._reach.requirements(run_id, resolved=resolved)
+
+    async def conversation(self, run_id: str, path: str = "", *, all: bool = False) -> Conversation:
+        """Return what an agent, its user and its tools have said, up to its last turn.
+
+        `path` is the agent's, or that of anything that it asks; without one it is the run's only
+        agent. With `all`, instructions and thinking too. An agent's own run that has ended needs no
+        worker for it; what an agent has said as a step is gone when the step ends.
+
+        Raises:
+            NoConversation: no agent is there, or several are and `path` says not which.
+            RunNotFound: there is no such run.
+            NoWorker: nobody is there to tell.
+        """
+        at, messages = await self._reach.messages(run_id, path)
+        return Conversation(run_id=run_id, path=at, messages=said_of(messages, all=all))
 
     async def list_requirements(self, query: str | None = None) -> AsyncIterator[OpenRequirement]:
         """Yield every open requirement of every run: one List call per hundred runs, no call per

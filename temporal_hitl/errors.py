@@ -14,7 +14,8 @@ requirement │   ├── UnknownRequirement     no requirement of that id was
 ├── BadCursor              the caller: a list was asked to go on from nowhere (also a ValueError)
 ├── RunError               the run did not end well, or is not there
 │   ├── RunFailed              it failed; `.run_output` holds what it had
-│   └── RunNotFound            no run of that id
+│   ├── RunNotFound            no run of that id
+│   └── NoConversation         it is there, and no agent talks at that place of it
 └── OperatorError          the operator: something around the run is missing
     ├── ServerError            no Temporal server where one was expected
     ├── NoWorker               no worker answers for the run's task queue
@@ -38,6 +39,7 @@ __all__ = [
     "DefinitionError",
     "HitlError",
     "MalformedResolution",
+    "NoConversation",
     "NoWorker",
     "NotPermitted",
     "OperatorError",
@@ -122,6 +124,10 @@ class RunFailed(RunError):
 
 class RunNotFound(RunError):
     """The namespace holds no run of that id (never started, or deleted by retention)."""
+
+
+class NoConversation(RunError):
+    """No agent is at work at that place of the run, and none has left its conversation there."""
 
 
 class OperatorError(HitlError):

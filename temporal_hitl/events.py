@@ -11,7 +11,14 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AnyEvent", "NodeFailed", "NodeSkipped", "SourceChanged", "StateConflict"]
+__all__ = [
+    "AnyEvent",
+    "NodeFailed",
+    "NodeSkipped",
+    "SourceChanged",
+    "StateConflict",
+    "ToolNotCalled",
+]
 
 
 class _Event(BaseModel):
@@ -66,18 +73,34 @@ class SourceChanged(_Event):
 
 
 class StateConflict(_Event):
-    """Two branches of a Parallel wrote one state key differently; the last declared won."""
+    """What worked at once wrote one state key differently: branches of a Parallel, of which the
+    last declared won, or members and tools of an agent, of which the last to end did.
+    """
 
     event: Literal["state_conflict"] = "state_conflict"
     key: str
     kept: str
-    """The branch whose value stayed."""
+    """The branch whose value stayed; of an agent's, the path of the turn or the call."""
 
     def told(self) -> str:
         """Return the event as one line."""
-        return f"branches of {self.path} wrote {self.key!r} differently; {self.kept} won"
+        return f"what works at once in {self.path} wrote {self.key!r} differently; {self.kept} won"
+
+
+class ToolNotCalled(_Event):
+    """An agent gave its result in the same response as it called a guarded tool: nobody was asked,
+    and it was not called.
+    """
+
+    event: Literal["tool_not_called"] = "tool_not_called"
+    tool: str
+
+    def told(self) -> str:
+        """Return the event as one line."""
+        return f"{self.path} gave its result beside a call of {self.tool}, which was not called"
 
 
 AnyEvent: TypeAlias = Annotated[
-    NodeFailed | NodeSkipped | SourceChanged | StateConflict, Field(discriminator="event")
+    NodeFailed | NodeSkipped | SourceChanged | StateConflict | ToolNotCalled,
+    Field(discriminator="event"),
 ]

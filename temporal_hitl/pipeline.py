@@ -102,6 +102,9 @@ class Workflow(Definition):
     Each sync call has an async twin of the same name with an `a` before it; inside a running event
     loop the sync one raises and names it (a plain notebook cell may use either).
 
+    `notify` are the names of subscribers that are told of what its nodes ask, where these do not
+    say it themselves; those of the worker's `HITL_NOTIFY` unless given.
+
     Raises:
         DefinitionError: the definition is wrong; the message names the node by its path.
     """
@@ -116,8 +119,9 @@ class Workflow(Definition):
         session_id: str | None = None,
         session_state: Mapping[str, Any] | None = None,
         task_queue: str = TASK_QUEUE,
+        notify: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(name, steps, description)
+        super().__init__(name, steps, description, notify)
         self.plan: Plan = compile_definition(self).plan
         """The definition as data: what a run that starts now will walk."""
         self.db = db

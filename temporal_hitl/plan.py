@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from temporal_hitl._forms import UserInputField
 from temporal_hitl.requirements import digest_of
-from temporal_hitl.review import ApprovalType, OnError, OnReject, OnTimeout
-from temporal_hitl.turns import Guard, Need
+from temporal_hitl.review import OnError, OnReject, OnTimeout
+from temporal_hitl.turns import Guard
 
 __all__ = ["Plan"]
 
@@ -91,14 +91,6 @@ class AgentPlan(_Frozen):
         """Return the member `name`, where there is one."""
         return next((each for each in self.members if each.agent == name), None)
 
-    def as_recorded(self, need: Need) -> Need:
-        """Return what a call needs: no less than the approval that it did when the run began."""
-        before = self.guarded.get(need.tool)
-        if before is None or before.approval is not ApprovalType.required:
-            return need
-        form = {"form", "fields"} if before.asks is need.asks else set[str]()
-        return need.model_copy(update={n: v for n, v in dict(before).items() if n not in form})
-
 
 class ReviewPlan(_Frozen):
     """A `HumanReview` as recorded: read back as it is, whatever later versions would refuse.
@@ -127,6 +119,9 @@ class ReviewPlan(_Frozen):
     on_timeout: OnTimeout = OnTimeout.cancel
     strict_deadline: bool = False
     roles: tuple[str, ...] = ()
+    notify: tuple[str, ...] | None = None
+    """Who is told; None leaves it to the plan."""
+    notify_before: float | None = None
 
 
 class _NodePlan(_Frozen):
@@ -197,6 +192,8 @@ class Plan(_Frozen):
     children: tuple[AnyPlan, ...]
     version: int = 1
     """Of this shape, not of the pipeline."""
+    notify: tuple[str, ...] | None = None
+    """Who is told of what nodes ask that say nothing; None leaves it to the worker."""
 
     @property
     def digest(self) -> str:

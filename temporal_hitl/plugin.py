@@ -30,6 +30,8 @@ from temporal_hitl._activities import BEAT, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
 from temporal_hitl._beside import Beside
 from temporal_hitl._line import Line
+from temporal_hitl._notices import NOTIFICATION
+from temporal_hitl._notifying import IS_OPEN, TELL, notification_type
 from temporal_hitl._registry import Registry
 from temporal_hitl._sink import Sink, check
 from temporal_hitl._threads import DaemonThreads
@@ -37,6 +39,7 @@ from temporal_hitl._verifying import VERIFY, Verification
 from temporal_hitl._workflow_types import workflow_type
 from temporal_hitl.approvals import ApprovalsFile, ApprovalSink
 from temporal_hitl.errors import DefinitionError, HitlError
+from temporal_hitl.notifications import configured, telling_activities, warn_of_unknown
 from temporal_hitl.primitives import Definition
 from temporal_hitl.signing import SigningKeys
 
@@ -90,6 +93,7 @@ class HitlPlugin(SimplePlugin):
         self._sink = Sink()
         self._beside = beside
         self._types = {name: workflow_type(name) for name in self.registry.names}
+        self._notification = notification_type()
         super().__init__(
             "temporal_hitl.HitlPlugin",
             data_converter=_converter,
@@ -100,7 +104,10 @@ class HitlPlugin(SimplePlugin):
         )
 
     def _with_workflows(self, existing: Sequence[type] | None) -> Sequence[type]:
-        return _joined(existing or (), list(self._types.values()), _workflow_name, "workflow type")
+        if not existing and not self._types:
+            return []  # It runs activities alone, and leaves workflows to others of its queue.
+        ours = [*self._types.values(), self._notification]
+        return _joined(existing or (), ours, _workflow_name, "workflow type")
 
     def _with_activities(
         self, existing: Sequence[Callable[..., Any]] | None
@@ -110,6 +117,9 @@ class HitlPlugin(SimplePlugin):
             *self._sink.activities(self.registry.names),
             self._verification.activity(),
         ]
+        # One that runs workflows alone leaves the telling to others, unless it knows whom to tell.
+        if existing or self.registry.names or configured():
+            ours += telling_activities(self._line)
         return _joined(existing or (), ours, _activity_name, "activity type")
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
@@ -122,11 +132,11 @@ class HitlPlugin(SimplePlugin):
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add what is not there yet; see the class."""
         there = _activity_names(config)
-        if self.registry.names and there == {VERIFY}:
-            config["no_remote_activities"] = False  # As the plugin of its client has said below.
-        elif not self.registry.names and not there - {VERIFY}:
+        if not (self.registry.names or configured() or there - _FOR_ANY_RUN):
             # A worker of workflows alone: what activities its queue has is other workers' business.
             config["no_remote_activities"] = True
+        elif there and not there - _FOR_ANY_RUN:
+            config["no_remote_activities"] = False  # As the plugin of its client has said above.
         config = super().configure_worker(config)
         if config.get("activity_executor") is None and self.registry.names:
             config["activity_executor"] = DaemonThreads(
@@ -146,6 +156,8 @@ class HitlPlugin(SimplePlugin):
 
     def _versioned(self, cls: type) -> type:
         # Whatever the worker's default: a pinned run waits for a version that is no more.
+        if _workflow_name(cls) == NOTIFICATION:
+            return notification_type(VersioningBehavior.AUTO_UPGRADE)
         ours = next((name for name, each in self._types.items() if each is cls), None)
         return cls if ours is None else workflow_type(ours, VersioningBehavior.AUTO_UPGRADE)
 
@@ -159,9 +171,14 @@ class HitlPlugin(SimplePlugin):
             beside.approvals() if beside else ApprovalsFile.from_environment()
         )
         check(self.registry, self._sink.sink, verifies=keys is not None or beside is not None)
+        warn_of_unknown(self.registry.plans)
         if self.registry.names:
             await ensure_search_attributes(worker.client)
         await super().run_worker(worker, next)
+
+
+_FOR_ANY_RUN = {VERIFY, TELL, IS_OPEN}
+"""The activities of ours that need no pipeline."""
 
 
 def _joined(

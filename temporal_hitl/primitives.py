@@ -25,9 +25,10 @@ from temporal_hitl._asking import (
     review_of,
 )
 from temporal_hitl._options import ActivityOptions, CallOptions
+from temporal_hitl._subscribers import subscribers
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnReject
-from temporal_hitl.turns import Adapter, HasAdapter
+from temporal_hitl.turns import Adapter, FrameworkAgent, HasAdapter
 
 __all__ = [
     "ActivityOptions",
@@ -46,7 +47,7 @@ Executor: TypeAlias = Callable[..., Any]
 """A function, sync or async, or an object with a call method; see `Step` for what it is given."""
 
 
-AgentLike: TypeAlias = Executor | HasAdapter
+AgentLike: TypeAlias = Executor | HasAdapter | FrameworkAgent
 """An agent, a team, or a function in the place of one."""
 
 
@@ -143,11 +144,15 @@ def _one_executor(
 
 def adapter_of(value: Any) -> Adapter | None:
     """Return how `value` takes part in runs as an agent, or None where it is none."""
-    if type(value).__module__.partition(".")[0] == "pydantic_ai":
+    if any(_is_theirs(each) for each in type(value).__mro__):
         # Loaded where one is given: the core needs no agent framework.
         return import_module("temporal_hitl.agents").adapter_of(value)
     make = None if isinstance(value, type) else getattr(value, "hitl_adapter", None)
     return None if make is None else make()
+
+
+def _is_theirs(kind: type) -> bool:
+    return kind.__name__ == "AbstractAgent" and kind.__module__.startswith("pydantic_ai.")
 
 
 def _check_child(where: str, options: ActivityOptions) -> None:
@@ -344,7 +349,7 @@ def _grouped(choices: Any) -> Any:
 
 
 Node: TypeAlias = Step | Steps | Parallel | Condition | Loop | Router
-NodeLike: TypeAlias = "Node | Definition | Executor | HasAdapter"
+NodeLike: TypeAlias = "Node | Definition | Executor | HasAdapter | FrameworkAgent"
 
 
 def as_node(value: Any, where: str) -> Node:
@@ -371,8 +376,10 @@ class Definition(_Container):
         name: str,
         steps: Sequence[NodeLike] | Steps,
         description: str | None = None,
+        notify: Sequence[str] | None = None,
     ) -> None:
         super().__init__(name, description, {})
+        self.notify = None if notify is None else subscribers(notify, f"{self.where}: notify")
         self.name: str = name
         self.steps = steps.steps if isinstance(steps, Steps) else self.children(steps)
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from temporal_hitl._arguments import as_seconds, parse_enum, role_names, whole
 from temporal_hitl._forms import FieldType, Form, FormLike, UserInputField, form_of
+from temporal_hitl._subscribers import subscribers
 from temporal_hitl.errors import DefinitionError
 
 __all__ = [
@@ -137,6 +138,13 @@ class HumanReview(BaseModel):
     roles: tuple[str, ...] = ()
     """Who may answer, where not everybody may: any one of these roles suffices. Then only an answer
     that our HTTP service, inbox or command line has signed counts."""
+    notify: tuple[str, ...] | None = None
+    """Who is told when a question opens, is about to be late, and is closed: names of subscribers,
+    which the worker's environment knows (`HITL_NOTIFY_MANAGERS`). None leaves it to the pipeline,
+    and an empty list tells nobody."""
+    notify_before: float | None = None
+    """Seconds, or a `timedelta`, before the deadline at which it is about to be late: an hour, or a
+    fifth of the time where that is less, unless given."""
 
     def __init__(self, **fields: Any) -> None:
         """Check every value; raises `DefinitionError` naming the field."""
@@ -147,9 +155,12 @@ class HumanReview(BaseModel):
         for name, kind in _ENUMS.items():
             if name in fields:
                 fields[name] = parse_enum(kind, fields[name], _field_of(name))
-        fields["timeout"] = as_seconds(fields.get("timeout"), _field_of("timeout"))
+        for name in ("timeout", "notify_before"):
+            fields[name] = as_seconds(fields.get(name), _field_of(name))
         if "roles" in fields:
             fields["roles"] = role_names(fields["roles"], _field_of("roles"))
+        if fields.get("notify") is not None:
+            fields["notify"] = subscribers(fields["notify"], _field_of("notify"))
         for name in ("max_retries", "max_error_retries"):
             if fields.get(name) is not None:
                 whole(fields[name], 0, _field_of(name))
@@ -161,6 +172,7 @@ class HumanReview(BaseModel):
             wrong = invalid.errors(include_url=False)[0]
             where, value = wrong["loc"][0], wrong["input"]
             raise DefinitionError(f"{_field_of(str(where))}: {value!r}: {wrong['msg']}") from None
+        check_before(self.notify_before, self.timeout, _field_of("notify_before"))
         if self.requires_output_review and self.requires_iteration_review:
             raise DefinitionError(
                 "HumanReview: requires_output_review is for a Step or a Router, and"
@@ -178,6 +190,14 @@ _ENUMS: dict[str, type[OnReject] | type[OnError] | type[OnTimeout]] = {
     "on_error": OnError,
     "on_timeout": OnTimeout,
 }
+
+
+def check_before(before: float | None, timeout: float | None, where: str) -> None:
+    """Refuse what is no time before a deadline, whose question is open for `timeout` seconds."""
+    if before is not None and (timeout is None or before >= timeout):
+        raise DefinitionError(
+            f"{where}: it counts back from the deadline; give a timeout that is longer"
+        )
 
 
 def _field_of(name: str) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "Exhausted",
     "Failed",
     "Finished",
+    "FrameworkAgent",
     "Guard",
     "HasAdapter",
     "InvalidArguments",
@@ -130,6 +131,11 @@ class Guard(_Crossing):
     """Seconds until the question's deadline."""
     on_timeout: OnTimeout = OnTimeout.cancel
     strict_deadline: bool = False
+    conditional: bool = False
+    """Whether only some calls wait, as the agent's code says of their arguments."""
+    alone: bool = False
+    """Whether no other such tool of the step runs meanwhile, as it reads and changes what they
+    share."""
     approval: ApprovalType | None = None
     """Whether its decisions are on file, and whether only certain people may take them."""
     roles: tuple[str, ...] = ()
@@ -176,6 +182,8 @@ class Finished(_Taken):
 
     kind: Literal["finished"] = "finished"
     output: JsonValue = None
+    not_called: list[str] = []
+    """Guarded tools that it called in the same response, about which nobody is asked."""
 
 
 class Needs(_Taken):
@@ -212,6 +220,20 @@ class HasAdapter(Protocol):
 
     def hitl_adapter(self) -> Adapter:
         """Return how it takes part in runs."""
+        ...
+
+
+class FrameworkAgent(Protocol):
+    """A pydantic-ai agent, told by what it has: the core knows no framework."""
+
+    @property
+    def toolsets(self) -> Sequence[Any]:
+        """Where its tools are."""
+        ...
+
+    @property
+    def output_type(self) -> Any:
+        """What it gives."""
         ...
 
 
@@ -258,6 +280,9 @@ class Turn(_InRun):
     usage: dict[str, Any]
     guarded: frozenset[str]
     """The tools that the run's plan guards: they stay so, whatever the agent's code says now."""
+    conditional: frozenset[str]
+    """Those that it guards on a condition, which only the agent's code has: where that has none any
+    more, they are guarded in every case."""
     checkpoint: Any
     """What an earlier execution of this turn saved last, or None."""
     save: Callable[[Any], None]
@@ -265,6 +290,8 @@ class Turn(_InRun):
     where both are above 1.9 MB as JSON."""
     stops: Callable[[], bool]
     """Says whether the worker is about to stop: a good moment to end as `Unfinished`."""
+    is_last: bool = False
+    """Whether an error now fails the turn for good, and with it the checkpoint is lost."""
 
 
 @dataclass

@@ -42,6 +42,8 @@ from temporal_hitl._board import BLOCKED_KEY, MEMO_KEY, Board
 from temporal_hitl._doors import Doors, as_failure
 from temporal_hitl._forms import Form, FormLike
 from temporal_hitl._ledger import RECORDS_KEPT, GateState, Ledger
+from temporal_hitl._notices import Notices
+from temporal_hitl._subscribers import subscribers
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.requirements import (
     AnyRequirement,
@@ -54,9 +56,9 @@ from temporal_hitl.requirements import (
     UserInput,
     slug,
 )
-from temporal_hitl.review import ApprovalType, OnReject, OnTimeout
+from temporal_hitl.review import ApprovalType, OnReject, OnTimeout, check_before
 
-__all__ = ["BLOCKED_KEY", "MEMO_KEY", "Deadline", "Gate"]
+__all__ = ["BLOCKED_KEY", "MEMO_KEY", "Deadline", "Gate", "Policy"]
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 R = TypeVar("R")
@@ -74,11 +76,16 @@ class Deadline(TypedDict, total=False):
 
 
 class Policy(Deadline, total=False):
-    """Until when a question is open, and who may answer it."""
+    """Until when a question is open, who may answer it, and who is told of it."""
 
     roles: Sequence[str]
     """Who may, where not everybody may; only answers that are signed count then. Needs the worker
     to have `HitlPlugin`."""
+    notify: Sequence[str]
+    """Who is told when it opens, is about to be late, and is closed: names of subscribers, which
+    the worker's environment knows. Those of the gate unless given."""
+    notify_before: Seconds
+    """How long before the deadline it is about to be late."""
 
 
 class Asking(Policy, total=False):
@@ -106,17 +113,23 @@ class Gate:
     Construct it once, in the workflow's `__init__` under `@workflow.init`, so that its handlers are
     there before the first message. With `search_attributes` it also writes `HitlStatus` and
     `HitlTags`, which the namespace must have: a worker with `HitlPlugin(workflows=[...])` sees to
-    that, and so does `temporal operator search-attribute create`.
+    that, and so does `temporal operator search-attribute create`. `notify` are the names of those
+    who are told of what it asks; their worker has `HitlPlugin()`.
 
     Raises:
         ApplicationError: the class has a handler of one of our names already; the run fails and
         says so.
     """
 
-    def __init__(self, *, search_attributes: bool = False) -> None:
+    def __init__(self, *, search_attributes: bool = False, notify: Sequence[str] = ()) -> None:
         self._ledger = Ledger()
+        self.notify = _author(lambda: subscribers(notify, "Gate: notify"))
+        """Who is told of a question that does not say it itself."""
         self.board = Board(self._ledger, search_attributes=search_attributes)
         """What is shown of it from outside."""
+        self.notices = Notices(self.board.note)
+        """What those are told."""
+        self._ledger.has_closed.append(self.notices.closed)
         self._closed: dict[str, asyncio.Future[None]] = {}
         self._doors = Doors(self._ledger, self._changed, self.board.show_details)
         self._doors.open()
@@ -124,14 +137,14 @@ class Gate:
     # What authors call
 
     async def confirm(
-        self, message: str, *, name: str = "confirmation", **deadline: Unpack[Policy]
+        self, message: str, *, name: str = "confirmation", **options: Unpack[Policy]
     ) -> ResolutionRecord:
         """Ask whether to go ahead, and return the record: `.approved`, `.timed_out`, ...
 
         The deadline never raises: it is on the record, and `.approved` says what `on_timeout` makes
         of it. `message` reaches the memo, and with it the visibility store: leave secrets out.
         """
-        return await self.ask(Confirmation, name=name, message=message, **deadline)
+        return await self.ask(Confirmation, name=name, message=message, **options)
 
     async def user_input(
         self,
@@ -139,7 +152,7 @@ class Gate:
         form: FormLike,
         *,
         name: str = "user_input",
-        **deadline: Unpack[Policy],
+        **options: Unpack[Policy],
     ) -> ResolutionRecord:
         """Ask for the values of a form: a model, a list of fields, or a JSON schema; `.values` fit
         it.
@@ -148,13 +161,13 @@ class Gate:
         in.
         """
         asked = _author(lambda: Form.of(form, name))
-        if _policy(name, deadline) is OnTimeout.approve and asked.required:
+        if _policy(name, options) is OnTimeout.approve and asked.required:
             needed = ", ".join(asked.required)
             _refuse_author(f"{name}: on_timeout='approve' cannot fill in {needed}")
-        options = Asking(**deadline, shown={"form": asked.schema, "fields": asked.fields})
+        asking = Asking(**options, shown={"form": asked.schema, "fields": asked.fields})
         if isinstance(form, type):
-            options["check"] = form
-        return await self.ask(UserInput, name=name, message=message, **options)
+            asking["check"] = form
+        return await self.ask(UserInput, name=name, message=message, **asking)
 
     async def route(
         self,
@@ -163,17 +176,17 @@ class Gate:
         *,
         allow_multiple: bool = False,
         name: str = "route",
-        **deadline: Unpack[Policy],
+        **options: Unpack[Policy],
     ) -> ResolutionRecord:
         """Ask which of `choices` to take, one or with `allow_multiple` several; see `.choices`."""
         if not choices or len(set(choices)) < len(choices):
             _refuse_author(
                 f"{name}: {list(choices)!r} are no choices; give different names, at least one"
             )
-        if _policy(name, deadline) is OnTimeout.approve:
+        if _policy(name, options) is OnTimeout.approve:
             _refuse_author(f"{name}: on_timeout='approve' cannot choose; use 'skip' or 'cancel'")
         shown = {"choices": tuple(choices), "allow_multiple": allow_multiple}
-        return await self.ask(Route, name=name, message=message, shown=shown, **deadline)
+        return await self.ask(Route, name=name, message=message, shown=shown, **options)
 
     async def output_review(
         self,
@@ -181,14 +194,14 @@ class Gate:
         output: Any,
         *,
         name: str = "output_review",
-        **deadline: Unpack[Policy],
+        **options: Unpack[Policy],
     ) -> ResolutionRecord:
         """Ask whether to keep `output`; edited, `.action` is `edit` and `.output` the new one.
 
         Where it was rejected, `.approved` is False and `.feedback` says what to do better.
         """
         shown = {"output": _JSON.dump_python(output, mode="json")}
-        return await self.ask(OutputReview, name=name, message=message, shown=shown, **deadline)
+        return await self.ask(OutputReview, name=name, message=message, shown=shown, **options)
 
     # What the interpreter uses too
 
@@ -208,7 +221,7 @@ class Gate:
 
     def tell_closed(self, closed: Callable[[AnyRequirement, ResolutionRecord], None]) -> None:
         """Have `closed` be told of each requirement as it closes."""
-        self._ledger.on_close = closed
+        self._ledger.has_closed.append(closed)
 
     @property
     def records(self) -> list[ResolutionRecord]:
@@ -217,7 +230,9 @@ class Gate:
 
     @property
     def refused(self) -> list[Refusal]:
-        """The latest answers that were refused, with nobody to tell: by signal, or by a reset."""
+        """The latest answers that were refused, with nobody to tell: by signal, or by a reset; and
+        those whose signature does not hold.
+        """
         return list(self._ledger.refusals)
 
     @property
@@ -245,7 +260,14 @@ class Gate:
         self, kind: type[Requirement], *, name: str, message: str, **rest: Unpack[Asking]
     ) -> ResolutionRecord:
         """Open a requirement of any kind and wait for the decision that closes it."""
-        return await self.closed(self.put(kind, name=name, message=message, **rest))
+        try:
+            record = await self.closed(self.put(kind, name=name, message=message, **rest))
+        except asyncio.CancelledError:
+            await self.notices.started()
+            raise
+        # The run may end with this.
+        await self.notices.started()
+        return record
 
     def put(
         self, kind: type[Requirement], *, name: str, message: str, **rest: Unpack[Asking]
@@ -253,6 +275,9 @@ class Gate:
         """Open a requirement of any kind, and return its id; `closed` waits for it."""
         seconds = _author(lambda: as_seconds(rest.get("timeout"), f"{name}: timeout"))
         policy = _policy(name, rest)
+        told = _author(lambda: subscribers(rest.get("notify", self.notify), f"{name}: notify"))
+        before = _author(lambda: as_seconds(rest.get("notify_before"), f"{name}: notify_before"))
+        _author(lambda: check_before(before, seconds, f"{name}: notify_before"))
         place = rest.get("path") or _author(lambda: slug(name))
         key, turn = self._ledger.next_round(place)
         now = workflow.now()
@@ -271,9 +296,11 @@ class Gate:
             roles=_author(lambda: role_names(rest.get("roles"), f"{name}: roles")),
             excludes=tuple(rest.get("excludes", ())),
             approval=rest.get("approval"),
+            notify=told,
             **rest.get("shown", {}),
         ).sealed()
         self._ledger.ask(requirement, rest.get("check"))
+        self.notices.opened(requirement, before)
         return key
 
     async def closed(self, key: str) -> ResolutionRecord:
@@ -295,6 +322,7 @@ class Gate:
                 self._ledger.withdraw(key, "the run no longer needs it", workflow.now())
                 self._changed()
             self._let_go(key, timer)
+            await self.settled()
             raise
         self._let_go(key, timer)
         return self._ledger.records[key]

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from pydantic_ai.messages import (
     ModelMessage,
@@ -18,9 +18,10 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_core import to_jsonable_python
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_hitl import HitlClient, WorkflowRunOutput
+from temporal_hitl import HitlClient, RunOptions, WorkflowRunOutput
 from temporal_hitl.agents import RunOutput, RunRequirement
 from temporal_hitl.primitives import Definition, as_definition
 from temporal_hitl.requirements import AnyResolution
@@ -28,7 +29,9 @@ from tests.stage import ended, paused, replay_each, serving
 
 Called: TypeAlias = tuple[str, Any]
 """A tool's name, and the arguments: a dict, or any text in the place of one."""
-Says: TypeAlias = "str | Sequence[Called] | Callable[[list[ModelMessage], AgentInfo], Says]"
+Says: TypeAlias = (
+    "str | Sequence[Called] | ModelResponse | Callable[[list[ModelMessage], AgentInfo], Says]"
+)
 
 
 def scripted(*turns: Says) -> FunctionModel:
@@ -41,11 +44,12 @@ def scripted(*turns: Says) -> FunctionModel:
         said = turns[place] if place < len(turns) else heard(messages)
         if callable(said):
             said = said(messages, info)
+        if isinstance(said, ModelResponse):
+            return said
         if isinstance(said, str):
             return ModelResponse(parts=[TextPart(said)])
-        return ModelResponse(
-            parts=[ToolCallPart(name, args, f"c{n}") for n, (name, args) in enumerate(said)]
-        )
+        calls = enumerate(cast(Sequence[Called], said))
+        return ModelResponse(parts=[ToolCallPart(name, args, f"c{n}") for n, (name, args) in calls])
 
     return FunctionModel(model, model_name="scripted")
 
@@ -58,13 +62,17 @@ def heard(messages: list[ModelMessage], _: Any = None) -> str:
 def _told(part: Any) -> str:
     match part:
         case ToolReturnPart(tool_name=name, content=content):
-            return f"{name}: {content if isinstance(content, str) else json.dumps(content)}"
+            return f"{name}: {content if isinstance(content, str) else _as_json(content)}"
         case RetryPromptPart(tool_name=name):
             return f"{name} again: {part.model_response()}"
         case UserPromptPart(content=content):
-            return str(content)
+            return content if isinstance(content, str) else _as_json(content)
         case _:
             return ""
+
+
+def _as_json(content: Any) -> str:
+    return json.dumps(to_jsonable_python(content))
 
 
 @dataclass
@@ -77,20 +85,28 @@ class Desk:
     runs: list[str] = field(default_factory=list[str])
 
     async def start(self, agent: Any, input: Any = "go", **options: Any) -> str:
-        run = await self.client.start(as_definition(agent), input, **options)
+        given = RunOptions(**options)
+        run = await self.client.start(as_definition(agent), input, options=given)
         self.runs.append(run)
         return run
 
     async def asked(self, run: str, *ids: str) -> RunOutput:
         """Return the run once it waits, for exactly these."""
         output = RunOutput(await paused(self.client, run))
-        there = [each.id for each in output.run.requirements]
-        assert list(ids) == there or not ids, f"{there} are open, not {ids}"
+        # Members work at once: which of them asks first is chance.
+        there = sorted(each.id for each in output.run.requirements)
+        assert sorted(ids) == there or not ids, f"{there} are open, not {ids}"
         return output
 
     async def open(self, agent: Any, *ids: str, input: Any = "go", **options: Any) -> RunOutput:
         """Start a run, and return it once it waits, for exactly these."""
         return await self.asked(await self.start(agent, input, **options), *ids)
+
+    async def by_id(self, agent: Any, *ids: str) -> tuple[str, list[RunRequirement]]:
+        """Start a run, and return it with what it waits for, in this order."""
+        output = await self.open(agent, *ids)
+        there = {each.id: each for each in output.active_requirements}
+        return output.run_id, [there[each] for each in ids]
 
     async def send(self, *decided: RunRequirement) -> None:
         """Send what was decided, one after another."""

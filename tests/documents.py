@@ -22,7 +22,7 @@ from temporal_hitl.cli._values import json_or_text
 
 ROOT = Path(__file__).parent.parent
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES = [each for each in FILES if each.parent.name == "guide"]
+PAGES = [each for each in FILES if each.parent.name == "guide" or each.name == "agents.md"]
 THEN = re.compile(r"\s+# -> (.+)$")
 
 

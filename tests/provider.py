@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +62,9 @@ class Holds:
 Reply = Says | Calls | Refuses | Drops | Holds
 
 
+Script = Sequence[Reply | Sequence[Reply]]
+
+
 @dataclass
 class Provider:
     """What was asked of it, and what it says: `script[n]` once it has said n things already.
@@ -70,7 +73,9 @@ class Provider:
     on; the last stays. After the script it ends the conversation with what its last calls gave.
     """
 
-    script: Sequence[Reply | Sequence[Reply]]
+    script: Script = ()
+    scripts: Mapping[str, Script] = field(default_factory=dict[str, Script])
+    """The scripts of conversations that begin with these words."""
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The body of each request, in order."""
@@ -92,14 +97,19 @@ class Provider:
         """How far the conversation of each request was: the answers that stood in it."""
         return [_said(body) for body in self.asked]
 
+    def places_of(self, words: str) -> list[int]:
+        """The same, of the conversations that began with these words."""
+        return [_said(body) for body in self.asked if _begun_with(body) == words]
+
     def _reply(self, body: dict[str, Any]) -> Reply:
-        place = _said(body)
-        if place >= len(self.script):
+        words, place = _begun_with(body), _said(body)
+        script = self.scripts.get(words, self.script)
+        if place >= len(script):
             return Says("end: " + " | ".join(_results(body)))
-        there = self.script[place]
+        there = script[place]
         if not isinstance(there, Sequence):
             return there
-        return there[min(self.places.count(place), len(there)) - 1]
+        return there[min(self.places_of(words).count(place), len(there)) - 1]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -113,15 +123,16 @@ class Provider:
                     reply = reply.then
                 if not await _answer(writer, reply, body):
                     return
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except ConnectionError:
             self.hung_up += 1
         finally:
             writer.close()
 
     async def _request(self, reader: asyncio.StreamReader) -> dict[str, Any] | None:
-        head = await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b""
-        if not head:
-            return None
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            return None  # No further request comes by this connection.
         lines = head.decode().split("\r\n")[1:]
         headers = {k.lower(): v.strip() for k, _, v in (e.partition(":") for e in lines) if k}
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
@@ -143,14 +154,14 @@ class Provider:
 
 
 @asynccontextmanager
-async def provider(*script: Reply | Sequence[Reply]) -> AsyncIterator[Provider]:
+async def provider(*script: Reply | Sequence[Reply], **scripts: Script) -> AsyncIterator[Provider]:
     """Serve a provider at a free port for the length of the block."""
-    made, connections = Provider(script), list[asyncio.Task[None]]()
+    made, connections = Provider(script, scripts), dict[asyncio.Task[Any], asyncio.StreamWriter]()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        connections.append(task)
+        connections[task] = writer
         await made.serve(reader, writer)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
@@ -159,14 +170,18 @@ async def provider(*script: Reply | Sequence[Reply]) -> AsyncIterator[Provider]:
         yield made
     finally:
         server.close()
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        for writer in connections.values():
+            writer.transport.abort()
+        await asyncio.gather(*connections)
         await server.wait_closed()
 
 
 def _said(body: dict[str, Any]) -> int:
     return sum(each["role"] == "assistant" for each in body["messages"])
+
+
+def _begun_with(body: dict[str, Any]) -> str:
+    return next(str(each["content"]) for each in body["messages"] if each["role"] == "user")
 
 
 def _results(body: dict[str, Any]) -> list[str]:

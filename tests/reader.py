@@ -34,7 +34,7 @@ SOON = 5
 
 @dataclass
 class Reader:
-    """Follows pages, block by block."""
+    """Follows one page, block by block."""
 
     env: WorkflowEnvironment
     client: HitlClient
@@ -42,7 +42,11 @@ class Reader:
     """Where the HTTP API is."""
     defined: Contents
     """What the worker serves."""
-    in_bash: bool = False
+    screen: asyncio.Lock
+    """Held by who prints, or changes the environment, in this process."""
+    names: dict[str, Any]
+    """What the page's Python has defined."""
+    in_bash: bool
     """Whether `temporal-hitl` is a process, too, and not called in this one."""
     starts: dict[str, Start] = field(default_factory=starts)
     run: str | None = None
@@ -51,12 +55,6 @@ class Reader:
     """The runs that the block at hand has touched."""
     touched: set[str] = field(default_factory=set[str])
     """The runs that the page has touched."""
-    names: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What the page's Python has defined."""
-
-    def open(self, names: dict[str, Any]) -> None:
-        """Begin with another page."""
-        self.run, self.touched, self.names = None, set(), names
 
     async def follow(self, block: Block, is_run: Callable[[Said], bool]) -> int:
         """Do what a block says, as far as it is run, assert that it comes as it says, and return
@@ -66,7 +64,9 @@ class Reader:
         if block.language == "text":
             return 0  # The block of Python before it is compared with it.
         if block.printed is not None:
-            assert block.printed == await asyncio.to_thread(self._printed, block), block.where
+            async with self.screen:
+                printed = await asyncio.to_thread(self._printed, block)
+            assert block.printed == printed, block.where
             return 1
         of_shell = block.language == "sh"
         said = [each for each in block.commands if is_run(each)] if of_shell else block.statements
@@ -171,7 +171,8 @@ class Reader:
         if first == "temporal-hitl" and not self.in_bash:
             cut = words.index(">>") if ">>" in words else len(words)
             here = self.env.client.service_client.config.target_host
-            result = await typed(*words[:cut], TEMPORAL_ADDRESS=here)
+            async with self.screen:
+                result = await typed(*words[:cut], TEMPORAL_ADDRESS=here)
             return result.code, f"{result.out}{result.err}"
         return await self._bash(said.text)
 

@@ -21,6 +21,7 @@ from temporal_hitl import (
     Confirm,
     HitlClient,
     Parallel,
+    Reject,
     Router,
     Step,
     StepInput,
@@ -59,8 +60,9 @@ def work(step_input: StepInput) -> Any:
     return step_input.input
 
 
-def draft() -> str:
-    return DRAFT
+def draft(step_input: StepInput) -> str:
+    again = "rejection_feedback" in step_input.additional_data
+    return DRAFT if again else DRAFT.replace("You may", "Parents are entitled to").split("|")[0]
 
 
 release = Workflow(
@@ -112,13 +114,15 @@ article = Workflow(
         )
     ],
 )
+HIGHEST = 760
+"""Pixels of a page that a picture shows."""
 Shot: TypeAlias = tuple[str, str, int, str]
 """The name of a picture, what it is of, how wide, and in which scheme."""
 SHOTS: list[Shot] = [
     ("inbox", "/inbox", 1100, "light"),
     ("inbox-phone", "/inbox", 390, "dark"),
     ("form", path("release-1", "together.terms"), 1100, "light"),
-    ("review", path("article-1", "draft"), 1100, "dark"),
+    ("review", path("article-1", "draft~2"), 1100, "dark"),
     ("run", "/inbox/runs/release-1", 1100, "light"),
 ]
 
@@ -143,6 +147,11 @@ async def of_the_inbox(env: WorkflowEnvironment) -> None:
         yes = Confirm(requirement_id="begin", resolved_by="bo", comment="the board agrees")
         await client.resolve("release-1", yes)
         await client.start(article, run_id="article-1")
+        await paused(client, "article-1")
+        told = "Shorter words, and say how long each of us may stay."
+        no = Reject(requirement_id="draft", resolved_by="bo", feedback=told)
+        await client.resolve("article-1", no)
+        await paused(client, "article-1")
         await until(lambda: all_open(client, "release-1", 3))
         await take(client, SHOTS, release, article)
 
@@ -182,7 +191,10 @@ async def take(client: HitlClient, shots: Sequence[Shot], *definitions: Definiti
             await page.click("main button")
             await page.locator("main h1").wait_for()
             await page.wait_for_timeout(1500)
-            await page.screenshot(path=IMAGES / f"{name}.png", full_page=width > 600)
+            height = await page.evaluate("document.documentElement.scrollHeight")
+            if width > 600:
+                await page.set_viewport_size({"width": width, "height": min(height, HIGHEST)})
+            await page.screenshot(path=IMAGES / f"{name}.png")
             await page.context.close()
 
 

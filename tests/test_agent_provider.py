@@ -15,6 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Confirm, HitlClient, Reject, RunStatus, Step, Workflow
 from temporal_hitl.agents import Agent, tool
+from temporal_hitl.requirements import ToolConfirmation
 from tests.provider import CHUNK, KEY, Calls, Drops, Holds, Refuses, Says, provider
 from tests.stage import ended, paused, replays, serving, until
 
@@ -27,7 +28,7 @@ def lookup(name: str) -> str:
     return f"{name} is u7"
 
 
-@tool(requires_confirmation=True)
+@tool(requires_confirmation=True, retries=2)
 def refund(amount: int) -> str:
     """Give money back."""
     return f"refunded {amount}"
@@ -89,22 +90,26 @@ async def test_arguments_that_make_no_sense(env: WorkflowEnvironment) -> None:
         Calls([("refund", {"amount": 5})]),
     )
     async with provider(*script) as said:
-        agent = Agent("desk", said.model(), tools=[refund], retries=2)
+        agent = Agent("desk", said.model(), tools=[refund])
         async with serving(env, agent.workflow) as client:
             run = await client.start(agent.workflow, "refund Ann")
-            asked = (await paused(client, run)).requirements
+            asked = (await paused(client, run)).requirements[0]
             await client.resolve(run, Confirm(requirement_id="desk.1.refund"))
             output = await ended(client, run)
         await replays(client.handle(run), agent.workflow)
 
-    assert [("desk.1.refund", {"amount": 5})] == [(each.id, each.tool_args) for each in asked]
+    assert isinstance(asked, ToolConfirmation) and {"amount": 5} == asked.tool_args
     assert ("end: refunded 5", 4) == (output.content, len(said.asked))
 
 
-async def test_a_provider_that_errs(env: WorkflowEnvironment) -> None:
+@pytest.mark.slow
+async def test_a_provider_that_errs(
+    env: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
+) -> None:
     """A rate limit, an error and a broken connection each cost the one request; no finished tool is
     called again, and what was used counts what was answered.
     """
+    caplog.set_level(logging.DEBUG)
     names: list[str] = []
 
     def note(name: str) -> str:
@@ -121,13 +126,16 @@ async def test_a_provider_that_errs(env: WorkflowEnvironment) -> None:
         async with serving(env, agent.workflow) as client:
             run = await client.start(agent.workflow, "go")
             output = await ended(client, run)
+            kept = await seen_of(client, run)
         await replays(client.handle(run), agent.workflow)
 
     assert [0, 0, 1, 1, 2, 2, 3] == said.places
     assert (["a", "b", "c"], "end: c") == (names, output.content)
     assert (4, 40, 20) == told(output.step_results[0].usage)
+    assert KEY.encode() not in kept and KEY not in caplog.text
 
 
+@pytest.mark.slow
 async def test_a_provider_that_says_when(env: WorkflowEnvironment) -> None:
     """A turn that a provider refuses is tried again when it has said, and goes on where it was."""
     wait = {"retry-after-ms": "1600"}
@@ -160,6 +168,7 @@ async def test_a_cancel_in_mid_request(env: WorkflowEnvironment) -> None:
     assert (RunStatus.cancelled, 1) == (output.status, len(said.asked))
 
 
+@pytest.mark.slow
 async def test_an_answer_in_pieces(env: WorkflowEnvironment) -> None:
     """An agent that looks at its answers as they come is given whole ones in the end, also where
     one breaks off in the middle and the turn is tried again.
@@ -174,7 +183,7 @@ async def test_an_answer_in_pieces(env: WorkflowEnvironment) -> None:
     text = "so it is done, and well"
     async with provider(Calls([("lookup", {"name": "Ann"})]), [Drops(), Says(text)]) as said:
         model = said.model().model()
-        looking = PydanticAgent(
+        looking: Any = PydanticAgent(
             model,
             name="desk",
             tools=[lookup],

@@ -186,6 +186,37 @@ def test_nothing_decided(play: Play) -> None:
         play(SENSITIVE, WIPES, REQUIREMENTS.partition("\n\n")[0], BY_OUTPUT)
 
 
+PARTIAL = """
+import asyncio, json
+from agno.agent import RunRequirement
+
+run_response = agent.run("Perform sensitive operation")
+run_response.active_requirements[0].confirm()
+run_response = agent.continue_run(run_response)
+print(run_response.is_paused, [each.id for each in run_response.active_requirements])
+print([each.is_resolved() for each in run_response.requirements])
+
+# Somewhere else, later
+kept = json.dumps([each.to_dict() for each in run_response.active_requirements])
+requirements = [RunRequirement.from_dict(each) for each in json.loads(kept)]
+requirements[0].reject("not both")
+response = asyncio.run(agent.acontinue_run(run_id=run_response.run_id, requirements=requirements))
+again = agent.get_run_output(run_response.run_id)
+print(again.content == response.content, len(again.requirements), again.usage["requests"])
+"""
+
+
+def test_partial_answers(play: Play) -> None:
+    """What is not decided stays open, can be decided from anywhere by its data, and only then does
+    the agent go on.
+    """
+    played = play(SENSITIVE, WIPES, PARTIAL, TOLD)
+
+    open_ = "True ['operator.1.wipe-2']"
+    told = "wipe: wiped sda; wipe: rejected by a person: not both"
+    assert [open_, "[True, False]", "True 2 2", told] == played.told
+
+
 STREAMING = """
 for run_event in agent.run("Perform sensitive operation", stream=True):
     if run_event.is_paused:

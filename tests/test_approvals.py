@@ -19,7 +19,6 @@ from temporal_hitl.agents import Agent, Function, RunOutput, Team, approval, too
 from temporal_hitl.approvals import FILE, ApprovalsFile
 from temporal_hitl.errors import AlreadyResolved, NotPermitted
 from temporal_hitl.requirements import Confirm, EditArguments, Report, Retry
-from temporal_hitl.run import RunOptions
 from temporal_hitl.signing import KEYS as VARIABLE
 from tests.agents import Desk, desk_of, scripted
 from tests.resets import asked, opening, reset
@@ -253,7 +252,7 @@ async def test_kinds_and_requesters(env: WorkflowEnvironment) -> None:
     reports = agent("reports", ("outside", {"what": "it"}))
     async with desk_of(env, asks, reports) as desk:
         nobody = await desk.said(asks)
-        run = (await desk.open(asks, key, options=RunOptions(user_id="ana"))).run_id
+        run = (await desk.open(asks, key, user_id="ana")).run_id
         for who in (("ana", "finance"), ("bob", "approver")):
             with pytest.raises(NotPermitted) as refused:
                 await desk.client.resolve(run, yes(desk, run, key, *who))

@@ -174,7 +174,7 @@ async def test_in_the_inbox(env: WorkflowEnvironment, monkeypatch: pytest.Monkey
     own = {"authenticator": mine, "signing_keys": SigningKeys.parse(KEYS)}
     agent = asking()
     async with desk_of(env, agent) as desk:
-        run = (await desk.open(agent, WIPE, MAIL, options=FOR_ANA)).run_id
+        run = (await desk.open(agent, WIPE, MAIL, user_id="ana")).run_id
         where = f"/inbox/runs/{run}/requirements"
         async with calling(application(desk.client, inbox=Inbox(), **named)) as http:
             await send(http, read(await http.get("/inbox/login")), token=secret["cy"])
@@ -207,7 +207,7 @@ async def test_at_the_command_line(env: WorkflowEnvironment, tmp_path: Path) -> 
     """The command line approves in a role that is said, and lists, counts and exports."""
     shell, agent = Shell(env), asking()
     async with desk_of(env, agent) as desk:
-        run = (await desk.open(agent, WIPE, MAIL, options=FOR_ANA)).run_id
+        run = (await desk.open(agent, WIPE, MAIL, user_id="ana")).run_id
         await until(lambda: _lists(shell, run))
         waiting = await shell("approvals", "--run", run, "--status", "pending")
         no = await shell("confirm", run, WIPE, "--by", "bob", "--role", "clerk")

@@ -105,7 +105,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         "asks nobody",
     ),
     "approved by silence": (
-        lambda: approval(tool(timeout=9, on_timeout="approve")(act)),
+        lambda: approval(tool(requires_confirmation=True, timeout=9, on_timeout="approve")(act)),
         "never executed",
     ),
 }

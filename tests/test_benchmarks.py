@@ -35,8 +35,11 @@ UNITS = {
     "inbox_p99_ms_1000": "milliseconds",
     "inbox_p99_ms_10000": "milliseconds",
     "http_resolve_extra_ms": "milliseconds",
+    "signed_resolve_extra_ms": "milliseconds",
     "pause_to_browser_ms": "milliseconds",
     "throughput_ratio": "ratio",
+    "agent_turn_overhead_ms": "milliseconds",
+    "agent_history_ratio": "ratio",
     "import_seconds": "seconds",
 }
 
@@ -96,6 +99,9 @@ def test_every_figure() -> None:
     assert (10, 10) == tuple(told[f"inbox_p99_ms_{size}"]["open"] for size in (1000, 10000))
     assert 2 == told["pause_to_browser_ms"]["rounds"]
     assert {"pipeline", "by_hand", "by_hand_unsandboxed"} == set(throughput)
+    turns = told["agent_history_ratio"]["runs"]
+    assert [(10, 3), (20, 6)] == [(each["requests"], each["confirmed"]) for each in turns]
+    assert 0 < told["agent_turn_overhead_ms"]["p50"]["call"]
     # Three activities of three events, and the workflow tasks around them.
     assert all(each["events"] >= 23 for each in throughput.values())
 

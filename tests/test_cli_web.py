@@ -7,12 +7,17 @@ import signal
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
 from temporalio.testing import WorkflowEnvironment
+from typer.main import get_command
 
+from api.settings import Settings
 from temporal_hitl import Step, Workflow
+from temporal_hitl.cli._app import app
+from temporal_hitl.cli._dev import _inbox, _listener  # pyright: ignore[reportPrivateUsage]
 from temporal_hitl.cli._exits import Exit
 from tests.shell import Shell, typed
 from tests.stage import WAIT, ended, new_queue, paused, replays, serving
@@ -102,6 +107,30 @@ async def test_what_the_api_does_not_do(
     for sentence, each in said.items():
         assert (Exit.usage, "", 1) == (each.code, each.out, each.err.count("\n")), each
         assert sentence in each.err
+
+
+async def test_what_dev_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its usual port is taken, `dev` has the inbox at another one; without the extra it says
+    what to install, and goes on.
+    """
+    with _listener(None) as first, _listener(None) as second:
+        ports = {each.getsockname()[1] for each in (first, second)}
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    nobody: Any = None
+    async with _inbox(nobody) as told:
+        assert "pip install 'temporal-hitl[api]'" in told["inbox"]
+
+    assert 2 == len(ports)
+
+
+def test_one_setting_has_one_name() -> None:
+    """What the reference service reads from a variable, `api` reads from the same one."""
+    command: Any = get_command(app)
+    options = {each.envvar for each in command.commands["api"].params if each.envvar}
+    fields = Settings.model_fields.items()
+    settings = {f"HITL_API_{name.upper()}" for name, each in fields if not each.validation_alias}
+
+    assert settings == {each for each in options if each.startswith("HITL_API_")}
 
 
 async def test_tokens_are_made() -> None:

@@ -43,8 +43,9 @@ def shop(tmp_path: Path) -> Path:
         ([], 5, "released: "),
         (["article_refinement", str(DATA / "tool_library.md")], 3, "written: "),
         (["refund", "1007"], 2, "ledger: "),
+        pytest.param(["support_desk"], 4, "the shop: ", marks=pytest.mark.slow),
     ],
-    ids=["data_release", "article_refinement", "refund"],
+    ids=["data_release", "article_refinement", "refund", "support_desk"],
 )
 def test_without_a_terminal(shop: Path, given: list[str], answers: int, result: str) -> None:
     """A scripted reviewer answers and says so; the result lies where the output says."""
@@ -155,6 +156,52 @@ def test_an_article_at_a_terminal(tmp_path: Path) -> None:
     written = tmp_path / "refined" / "tool_library"
     assert "My own words.\n" == (written / "tool_library.md").read_text()
     assert 2 == len(json.loads((written / "report.json").read_text())["rounds"])
+
+
+@pytest.mark.slow
+def test_the_desk_twice(tmp_path: Path) -> None:
+    """What one demo has refunded the next one finds refunded, and still runs to its end."""
+    for asked in (4, 2):
+        done = subprocess.run(
+            [sys.executable, *COMMAND, "support_desk"],
+            cwd=tmp_path,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=3 * WAIT,
+        )
+        assert (0, asked) == (done.returncode, done.stdout.count("\nWaits for a person: "))
+
+
+@pytest.mark.slow
+def test_the_desk_at_a_terminal(tmp_path: Path) -> None:
+    """The person at the terminal answers the agent, edits one call, fills in another, and rejects
+    the third; the agent says what came of each, and that it is a script.
+    """
+    demo = at_a_terminal(tmp_path, "support_desk")
+    converse(
+        demo,
+        [
+            ("Fill in the form? (y/n): ", "y"),
+            ("How should 419.00 EUR for Lawn mower be paid back? (", "card"),
+            ("Your name: ", "Ana"),
+            ("Approve, edit or reject? (a/e/r): ", "e"),
+            ("Which argument? ", "cents"),
+            ("New value: ", "100"),
+            ("Fill in the form? (y/n): ", "y"),
+            ("customer (Enter for C-204): ", ""),
+            ("cents (Enter for 1000): ", ""),
+            ("cost_centre (", "4711"),
+            ("Approve, edit or reject? (a/e/r): ", "r"),
+            ("Why not? ", "not yet"),
+        ],
+    )
+    demo.expect_exact("[A script answers, no language model")
+    demo.expect_exact("- refund_order: refunded 1.00 EUR for order 1007 to card")
+    demo.expect_exact("- delete_account: rejected by Ana: not yet (not done)")
+
+    assert 0 == ended(demo, "the shop: ")
 
 
 def test_a_refund_at_a_terminal(shop: Path) -> None:

@@ -317,7 +317,9 @@ async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> N
         codes = [await asyncio.wait_for(each.wait(), WAIT) for each in (worker, api)]
 
     assert [0, 0, 0] == [*jobs, healthy]
-    assert serves.startswith("serves data_release, article_refinement (task queue 'hitl'")
+    assert serves.startswith(
+        "serves data_release, article_refinement, support_desk (task queue 'hitl'"
+    )
     assert (200, "ana") == (answered.status_code, answered.json()["resolution"]["resolved_by"])
     assert RunStatus.completed is output.status
     assert (0, True) == (codes[0], codes[1] in (0, -15))

@@ -4,20 +4,28 @@ somewhere.
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from importlib import reload
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
+from fastapi import FastAPI
+from standardwebhooks.webhooks import Webhook
 from temporalio.testing import WorkflowEnvironment
 from typer.main import get_command
 
 from temporal_hitl import HitlClient
+from temporal_hitl.agents import use_model
 from temporal_hitl.cli._app import app
 from temporal_hitl.cli._modules import Contents
 from temporal_hitl.http import Inbox, hitl_application
+from tests.doc_model import model_of_docs
 from tests.documents import FILES, PAGES, ROOT, Block, Said, Start, as_module, blocks, commands_of
 from tests.reader import Reader
 from tests.stage import serving
@@ -31,7 +39,12 @@ def name_of(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-WITH_COMMANDS = [each for each in FILES if any(commands_of(block) for block in blocks(each))]
+BESIDE = [
+    each
+    for each in FILES
+    if each not in PAGES and any(commands_of(block) for block in blocks(each))
+]
+"""What has commands beside the guide."""
 SERVES = {"dev", "worker", "api"}
 """Commands of ours that end when they are stopped: parsed here; tests/test_cli_serving.py and
 tests/test_cli_web.py run them."""
@@ -44,6 +57,10 @@ NOT_RUN = {
     "cp .env.example ": "of Docker's deployment",
     "python -c ": "makes a secret; tests/test_signed_answers.py has keys",
     "HITL_SIGNING_KEYS=": "sets it for what follows; tests/test_signed_at_the_edges.py",
+    "HITL_NOTIFY_": "sets it for what follows; tests/test_notifications.py",
+    'temporal workflow list --query "WorkflowType': "tests/test_notifications.py has such runs",
+    "temporal workflow describe --workflow-id RUN": "tests/test_notifications.py has such runs",
+    "temporal workflow result --workflow-id RUN": "tests/test_notifications.py has such runs",
     "touch tokens.toml": "of Docker's deployment",
     "curl --fail http://127.0.0.1:8000/": "of Docker's; tests/test_deployment.py asks it",
     "tcld ": "Temporal Cloud's",
@@ -64,8 +81,15 @@ RUN_ELSEWHERE = {
         "docs/approvals.md",
         "from temporal_hitl import Agent",
     ): "tests/test_approvals_at_the_edges.py",
+    ("README.md", "from temporal_hitl.agents import Agent"): "tests/test_readme.py",
     ("docs/http.md", "from collections.abc import AsyncGenerator"): "tests/test_http_docs.py",
-    ("docs/inbox.md", "from fastapi import FastAPI"): "tests/test_http_docs.py",
+    ("docs/inbox.md", "from fastapi import FastAPI"): "tests/test_inbox_runs.py",
+    (
+        "docs/notifications.md",
+        "from temporal_hitl import HumanReview",
+    ): "tests/test_notifications.py",
+    ("docs/notifications.md", "{"): "what tests/test_notifications.py receives",
+    ("docs/notifications.md", "from standardwebhooks"): "below",
     ("docs/operations.md", "worker = Worker("): "a fragment; tests/test_worker_versioning.py",
     ("docs/operations.md", "converter = dataclasses.replace("): "a fragment; tests/test_sizes.py",
     ("docs/operations.md", "import base64"): "tests/test_codec.py",
@@ -83,51 +107,75 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Mod
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.chdir(folder)
+        use_model(model_of_docs())
         yield {each: as_module(folder, each) for each in [ROOT / "README.md", *PAGES]}
+        use_model(None)
+
+
+Reads: TypeAlias = Callable[[Path, bool], Coroutine[None, None, int]]
+IN_BASH = pytest.mark.parametrize(
+    "in_bash",
+    [pytest.param(False, id="here"), pytest.param(True, id="bash", marks=pytest.mark.slow)],
+)
 
 
 @pytest.fixture(scope="module")
-async def reader(
-    env: WorkflowEnvironment, modules: dict[Path, ModuleType]
-) -> AsyncIterator[Reader]:
-    """Somebody before whom a worker and an API serve what all pages define."""
-    found = Contents()
+async def reads(env: WorkflowEnvironment, modules: dict[Path, ModuleType]) -> AsyncIterator[Reads]:
+    """Has somebody follow a page, before whom a worker and an API serve what all pages define, and
+    says how many blocks that were.
+    """
+    found, screen = Contents(), asyncio.Lock()
     for each in modules.values():
         found.add(each)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEMPORAL_ADDRESS", env.client.service_client.config.target_host)
         patch.setenv("TEMPORAL_CONFIG_FILE", "/nonexistent/temporal.toml")
-        async with serving(
-            env, *found.pipelines, workflows=found.workflows, queue="hitl"
-        ) as client:
+        async with (
+            serving(env, *found.pipelines, workflows=found.workflows, queue="hitl") as client,
+            listening(served(client, found)) as http,
+        ):
 
-            async def connect() -> HitlClient:
-                return client
-
-            app = hitl_application(connect, found.pipelines, inbox=Inbox())
-            async with listening(app) as http:
-                reader = Reader(env, client, str(http.base_url).rstrip("/"), found)
+            async def read(file: Path, in_bash: bool) -> int:
+                names = {**vars(modules[file]), "hitl": client} if file in modules else {}
+                base = str(http.base_url).rstrip("/")
+                reader = Reader(env, client, base, found, screen, names, in_bash)
                 reader.starts["RUN"] = Start("RUN", "cleanup", "users")
-                yield reader
+                done = [await reader.follow(each, is_run) for each in blocks(file) if follows(each)]
+                await reader.replay()
+                if file in modules:
+                    reload(modules[file])  # What a page's script has left behind is the page's own.
+                return len(done)
+
+            yield read
 
 
-@pytest.mark.parametrize(
-    "in_bash",
-    [pytest.param(False, id="here"), pytest.param(True, id="bash", marks=pytest.mark.slow)],
-)
-@pytest.mark.parametrize("file", WITH_COMMANDS, ids=name_of)
-async def test_a_page(
-    reader: Reader, modules: dict[Path, ModuleType], file: Path, in_bash: bool
-) -> None:
-    """Every command and statement of a page does what the page says, from a run that waits there;
-    what runs replays.
+def served(client: HitlClient, found: Contents) -> FastAPI:
+    """Return the application that `temporal-hitl api` serves."""
+
+    async def connect() -> HitlClient:
+        return client
+
+    return hitl_application(connect, found.pipelines, inbox=Inbox())
+
+
+@IN_BASH
+async def test_the_guide(reads: Reads, in_bash: bool) -> None:
+    """Every command and statement of the guide's pages does what its page says, from a run that
+    waits there; what runs replays.
     """
-    reader.in_bash = in_bash
-    reader.open({**vars(modules[file]), "hitl": reader.client} if file in modules else {})
-    done = [await reader.follow(each, is_run) for each in blocks(file) if follows(each)]
-    await reader.replay()
+    async with asyncio.TaskGroup() as together:
+        read = [together.create_task(reads(page, in_bash)) for page in PAGES]
 
-    assert len(done) > 0
+    assert all(each.result() > 0 for each in read)
+
+
+@IN_BASH
+@pytest.mark.parametrize("file", BESIDE, ids=name_of)
+async def test_a_page(reads: Reads, file: Path, in_bash: bool) -> None:
+    """Every command of README and docs does what the page says, if it says anything; what runs
+    replays.
+    """
+    assert await reads(file, in_bash) > 0
 
 
 def follows(block: Block) -> bool:
@@ -198,10 +246,35 @@ def leads(file: Path, link: str) -> bool:
 
 
 def test_pictures_are_small() -> None:
-    """Each picture in the docs is shown somewhere, and has less than 100 KB."""
+    """Each picture has less than 100 KB, and each of the guide's is shown in it."""
     text = "".join(each.read_text() for each in FILES)
-    shown = {*re.findall(r"images/([\w-]+\.png)", text)}
+    shown = {*re.findall(r"images/(guide-[\w-]+\.png)", text)}
     pictures = {each.name: each.stat().st_size for each in (ROOT / "docs/images").iterdir()}
 
-    assert shown == set(pictures)
+    assert shown == {each for each in pictures if each.startswith("guide-")}
     assert {} == {name: size for name, size in pictures.items() if size >= 100_000}
+
+
+def test_notifications() -> None:
+    """What authors and receivers write of notifications can be written so, and a receiver takes an
+    event once.
+    """
+    said: dict[str, Any] = {}
+    for block in blocks(ROOT / "docs/notifications.md"):
+        if block.language == "python":
+            exec(block.text, said)
+    secret = "whsec_" + base64.b64encode(b"a secret of 24 bytes ...").decode()
+    body = '{"type": "requirement.opened", "data": {"requirement_id": "refund"}}'
+    now = datetime.now(UTC)
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("msg_1", now, body),
+    }
+    seen: set[str] = set()
+    told = [said["received"](body.encode(), headers, secret, seen) for _ in range(2)]
+
+    assert ["requirement.opened: refund", None] == told
+    assert [("managers",), ("desk", "managers"), None, ()] == [
+        each.review.notify for each in said["workflow"].steps
+    ]

@@ -1,8 +1,7 @@
-"""What docs/http.md and docs/inbox.md show is what the library does."""
+"""What docs/http.md shows is what the library does."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,18 @@ from temporalio.testing import WorkflowEnvironment
 from api.settings import Settings
 from temporal_hitl import HitlClient
 from temporal_hitl.http import hitl_router
+from tests.documents import ROOT, blocks
 from tests.stage import ended, paused, replays, serving
-from tests.web import calling, listening
+from tests.web import listening
 
-DOCS = Path(__file__).parent.parent / "docs"
-TEXT, INBOX = (DOCS / "http.md").read_text(), (DOCS / "inbox.md").read_text()
+PAGE = ROOT / "docs" / "http.md"
 
 
 async def test_the_application(
     env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The application that the page shows serves its pipeline, and a run of it is answered."""
-    (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    (program,) = (each.text for each in blocks(PAGE) if each.language == "python")
     monkeypatch.setenv("TEMPORAL_ADDRESS", env.client.service_client.config.target_host)
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(tmp_path / "none.toml"))
     shown: dict[str, Any] = {}
@@ -46,20 +45,7 @@ async def test_the_application(
     assert "published it" == output.content
 
 
-async def test_the_inbox(env: WorkflowEnvironment) -> None:
-    """What docs/inbox.md adds to an application serves the pages."""
-    (program,) = re.findall(r"```python\n(.*?)```", INBOX, re.DOTALL)
-    shown: dict[str, Any] = {}
-    exec(program, shown)
-    app = FastAPI()
-    shown["add_inbox"](app, HitlClient(env.client))
-    async with calling(app) as http:
-        page = await http.get("/inbox/start")
-
-    assert (200, True) == (page.status_code, "publication" in page.text)
-
-
-async def test_every_call_and_setting_is_told(env: WorkflowEnvironment) -> None:
+def test_every_call_and_setting_is_told(env: WorkflowEnvironment) -> None:
     """The page names every call that there is, and every setting of the service."""
     app = FastAPI()
     app.include_router(hitl_router(HitlClient(env.client)))
@@ -74,4 +60,4 @@ async def test_every_call_and_setting_is_told(env: WorkflowEnvironment) -> None:
         for name, field in Settings.model_fields.items()
     }
 
-    assert [] == [each for each in sorted(calls | settings) if each not in TEXT]
+    assert [] == [each for each in sorted(calls | settings) if each not in PAGE.read_text()]

@@ -95,7 +95,7 @@ async def test_without_a_result(env: WorkflowEnvironment, monkeypatch: pytest.Mo
     """A run that was cancelled leaves no result: what it asked needs a worker, and is never said
     not to have been there.
     """
-    monkeypatch.setattr(_reach, "PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(_reach, "PATIENCE", timedelta(seconds=0.3))
     async with serving(env, good) as client:
         run = await client.start(good, "it")
         await paused(client, run)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +18,14 @@ from temporal_hitl import Confirm, HitlClient, Parallel, Reject, Step, StepInput
 from temporal_hitl.http import BearerTokens, Inbox
 from tests.browser import chromium, filled, opened
 from tests.stage import ended, paused, replays, serving, until
+from tests.test_http_outage import brisk, connected, impatient, server
 from tests.test_inbox import ANSWERS, HOSTILE, all_open, kinds, path
 from tests.test_inbox_tools import ASKS, AgentDesk
 from tests.test_inbox_values import FIRST, SECOND, is_open, rounds
-from tests.web import application, listening, tokens
+from tests.web import application, free_port, listening, tokens
 
 pytestmark = pytest.mark.browser
+__all__ = ["brisk"]  # A fixture.
 
 
 def work(step_input: StepInput) -> Any:
@@ -354,3 +357,25 @@ async def test_rounds_and_tools_for_everybody(env: WorkflowEnvironment, browser:
         await replays(client.handle(run), rounds)
 
     assert {} == {each: found for each, found in faults.items() if found}
+
+
+async def test_temporal_goes_and_comes(tmp_path: Path, brisk: None, browser: Browser) -> None:
+    """A list that is open says by itself that Temporal cannot be reached, and that it can be again
+    by saying nothing.
+    """
+    port, file = await free_port(), tmp_path / "dev.db"
+    async with AsyncExitStack() as open_:
+        async with server(port, file):
+            client = await connected(port)
+            base = await open_.enter_async_context(served(client, ask))
+            page = await opened(browser, base)
+            await page.goto("/inbox")
+            await shows(page, "Nothing waits for a person.")
+            open_.enter_context(impatient())
+        await shows(page, "Temporal cannot be reached since")
+        kept = await page.is_visible("text=Nothing waits for a person.")
+        async with server(port, file):
+            await page.locator(".notice").wait_for(state="detached")
+        await page.context.close()
+
+    assert kept

@@ -80,6 +80,25 @@ async def test_a_run(env: WorkflowEnvironment) -> None:
     assert "file comes next" not in over.text
 
 
+async def test_what_a_child_run_asks(env: WorkflowEnvironment) -> None:
+    """The page of a run has what its child runs ask, too, and leads to them."""
+    inner = Workflow("inner", [Step("ask", work, requires_confirmation=True)])
+    outer = Workflow("outer", [Step("below", workflow=inner)])
+    async with serving(env, outer) as client, inbox(client, outer) as http:
+        run = await client.start(outer)
+        child = (await paused(client, run)).child_runs[0].run_id
+        page = read(await http.get(f"/inbox/runs/{run}"))
+        asked = await http.get(path(child, "ask"))
+        await client.resolve(child, Confirm(requirement_id="ask"))
+        await ended(client, run)
+        await replays(client.handle(run), outer)
+
+    links = [each.attributes["href"] for each in page.one("article").all("a")]
+    assert path(child, "ask") in links
+    assert f"/inbox/runs/{child}" in links
+    assert 200 == asked.status_code
+
+
 async def test_a_run_written_by_hand(env: WorkflowEnvironment) -> None:
     """What a workflow of the user's own asks is listed, shown and answered like any other."""
     async with serving(env, workflows=[Desk]) as client, inbox(client) as http:

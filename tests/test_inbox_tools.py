@@ -13,7 +13,13 @@ from temporal_hitl import ResolutionRecord
 from temporal_hitl import workflow as hitl
 from temporal_hitl.http.inbox._pages import Posted
 from temporal_hitl.http.inbox._widgets import arguments, filled
-from temporal_hitl.requirements import Question, ToolConfirmation, ToolExecution, ToolInput
+from temporal_hitl.requirements import (
+    Question,
+    ToolConfirmation,
+    ToolExecution,
+    ToolInput,
+    ToolOutcome,
+)
 from tests.pages import read, send
 from tests.stage import replays, serving, until
 from tests.test_inbox import HOSTILE, all_open, inbox, path
@@ -27,6 +33,7 @@ ASKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "run": (ToolExecution, CALL),
     "text": (ToolExecution, CALL),
     "ask": (Question, {"form": FORM, "agent_name": "Clerk"}),
+    "lost": (ToolOutcome, CALL | {"error_message": HOSTILE}),
 }
 
 
@@ -62,6 +69,7 @@ ANSWERS: list[tuple[str, str, dict[str, Any], Any]] = [
     ("run", "report", {"value__result": '{"sent": [1]}'}, {"sent": [1]}),
     ("text", "report", {"value__result": "all\ngone"}, "all\ngone"),
     ("ask", "answer", {"value__to": "Cy"}, {"to": "Cy"}),
+    ("lost", "report", {"value__result": "it has happened"}, "it has happened"),
 ]
 
 
@@ -82,6 +90,7 @@ async def test_what_agents_ask(env: WorkflowEnvironment) -> None:
             (await send(http, pages[asked], f"{form}-form", **written)).status_code
             for asked, form, written, _ in ANSWERS
         ]
+        decided = read(await http.get(path(run, "change")))
         result = await asyncio.wait_for(client.handle(run).result(), 20)
         await replays(client.handle(run), workflows=[AgentDesk])
 
@@ -92,6 +101,8 @@ async def test_what_agents_ask(env: WorkflowEnvironment) -> None:
     texts = ["is not JSON", "is no JSON object", "is needed"]
     assert all(text in form.text for text, form in zip(texts, beside, strict=True))
     assert [["{"], ["[1]"], [""]] == [[e.raw for e in each.all("textarea")] for each in beside]
+    told_there = decided.one("section", aria_labelledby="the-answer")
+    assert '{\n  "to": "Ada"\n}' == told_there.one("pre").raw
     facts = pages["change"].one("dl", class_="facts").text
     assert "Tool send_mail Agent Clerk" in facts
     assert HOSTILE in pages["yes"].one("ul", class_="tree").raw

@@ -51,7 +51,7 @@ MADE: dict[str, Make] = {
 }
 
 EVERY = {"requires_confirmation", "confirmation_message", "timeout", "on_timeout"}
-EVERY |= {"on_reject", "strict_deadline", "roles"}
+EVERY |= {"on_reject", "strict_deadline", "roles", "notify", "notify_before"}
 FORM = {"requires_user_input", "user_input_message"}
 OUTPUT = {"requires_output_review", "output_review_message", "max_retries"}
 ITERATION = {"requires_iteration_review", "iteration_review_message"}
@@ -85,12 +85,15 @@ WRITTEN: dict[str, list[Any]] = {
     "on_timeout": ["skip"],
     "strict_deadline": [True],
     "roles": [("finance", "chief")],
+    "notify": [("managers",), ()],
+    "notify_before": [30],
 }
 """Every field of a review, and values of it that are not its default."""
 BESIDE = {
     "max_error_retries": {"on_error": "pause"},
     "user_input_schema": {"requires_user_input": True},
     "roles": {"requires_confirmation": True},
+    "notify_before": {"timeout": 60},
 }
 """What a field needs beside it."""
 FLAT = {"timeout": "hitl_timeout", "max_retries": "hitl_max_retries"}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jwt
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
@@ -145,12 +147,12 @@ async def test_what_is_not_signed_right_does_not_count(env: WorkflowEnvironment)
     assert (Identity.signed, RunStatus.completed) == (record.identity, output.status)
 
 
-async def test_the_record_says_who(env: WorkflowEnvironment) -> None:
+async def test_the_record_says_who(env: WorkflowEnvironment, cache: int) -> None:
     """A signed answer is recorded with who decided, in what roles and over what channel, whether or
     not the question asks for a role; the signature itself is in no record, and the keys nowhere.
     """
     channels = {"pay": Channel.http, "tell": Channel.cli}
-    async with serving(env, two) as client:
+    async with serving(env, two, max_cached_workflows=cache) as client:
         run = await client.start(two)
         await paused(client, run)
         answers = [
@@ -383,6 +385,28 @@ def _empty(monkeypatch: pytest.MonkeyPatch) -> SigningKeys | None:
     return SigningKeys.from_environment()
 
 
+async def test_a_worker_whose_keys_are_none(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose keys cannot be used does not start, and says what is missing or wrong."""
+    told = list[str]()
+    for keys, module in (("secret", jwt), (KEYS, None)):
+        monkeypatch.setenv(VARIABLE, keys)
+        monkeypatch.setitem(sys.modules, "jwt", module)
+        worker = Worker(
+            env.client, task_queue=new_queue(), workflows=[Desk], plugins=[HitlPlugin()]
+        )
+        with pytest.raises(OperatorError) as refused:
+            await worker.run()
+        told.append(str(refused.value))
+
+    assert told[0].startswith("HITL_SIGNING_KEYS is kid:secret[,kid:secret...]: entry 1 is not")
+    assert told[1] == (
+        "HITL_SIGNING_KEYS is set, and what signs with it is missing: pip install"
+        " 'temporal-hitl[api]'"
+    )
+
+
 async def test_a_worker_without_the_plugin(env: WorkflowEnvironment) -> None:
     """A hand-written workflow whose worker knows nothing of signatures refuses signed answers in
     words, by either door; it goes on, and replays on a worker that has the plugin and takes them.
@@ -509,6 +533,25 @@ async def test_in_one_task_with_a_cancel(env: WorkflowEnvironment) -> None:
     assert RunStatus.cancelled == output.status
 
 
+async def test_by_hand_in_one_task_with_a_cancel(env: WorkflowEnvironment) -> None:
+    """A workflow written by hand that is cancelled while an answer is verified ends with a word to
+    whoever gave it.
+    """
+    queue, asks = new_queue(), [{"kind": "confirm", "name": "pay", "roles": ROLES}]
+    async with serving(env, workflows=[Desk], queue=queue) as client:
+        handle = await asked(env, client, asks)
+    asking = asyncio.create_task(client.resolve(handle.id, confirmed(client, handle.id)))
+    await handle.signal("resolve", confirmed(client, handle.id).to_wire())
+    await asyncio.sleep(0.3)  # The server holds the update until a worker comes.
+    await handle.cancel()
+    async with serving(env, workflows=[Desk], queue=queue):
+        with pytest.raises(AlreadyResolved, match="the run no longer needs it"):
+            await asking
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+        await replays(handle, workflows=[Desk])
+
+
 async def test_in_one_task_with_another(env: WorkflowEnvironment) -> None:
     """Of signed answers that a worker finds together one counts, and the others are told so, even
     where the run ends with the one: it waits until all have been verified.
@@ -539,6 +582,7 @@ async def test_in_one_task_with_another(env: WorkflowEnvironment) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", resets.DOORS)
 async def test_after_a_reset(env: WorkflowEnvironment, door: str) -> None:
     """An answer that a reset delivers again to its question counts while its signature holds; where
@@ -548,7 +592,7 @@ async def test_after_a_reset(env: WorkflowEnvironment, door: str) -> None:
     async with serving(env, definition) as client:
         run = await client.start(definition, "it")
         await paused(client, run)
-        lasts = timedelta(seconds=1) - SKEW
+        lasts = timedelta(seconds=4) - SKEW
         first = sign(client, run, Confirm(requirement_id="sign", decision_id="1"), lasts=lasts)
         handle = client.handle(run)
         if door == "update":
@@ -557,7 +601,7 @@ async def test_after_a_reset(env: WorkflowEnvironment, door: str) -> None:
             await handle.signal("resolve", first.to_wire())
         await resets.asked(client, run, "send")
         point = await resets.opening(handle, "sign")
-        await asyncio.sleep(1.1)  # Until it does not hold any more.
+        await asyncio.sleep(4.1)  # Until it does not hold any more.
         await resets.reset(env, run, "--event-id", await resets.next_task(handle, point))
         waiting = await resets.asked(client, run, "sign")
         await until(lambda: all_refused(client, run, 1))

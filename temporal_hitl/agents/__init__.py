@@ -18,9 +18,10 @@ from temporal_hitl.agents._controls import (
 from temporal_hitl.agents._fields import InputField, UserFeedbackOption, UserFeedbackQuestion
 from temporal_hitl.agents._models import ModelMissing, OpenAIChat, use_model
 from temporal_hitl.agents._output import RunOutput
-from temporal_hitl.agents._requirement import ResolvedRequirement, RunRequirement
+from temporal_hitl.agents._requirement import RunRequirement
 from temporal_hitl.agents._team import Team
 from temporal_hitl.agents._tools import Function, Toolkit, tool
+from temporal_hitl.agents._views import ResolvedRequirement
 
 __all__ = [
     "Agent",

@@ -12,50 +12,38 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_ai import Agent as PydanticAgent
-from pydantic_ai import RunContext, Tool, ToolDenied, ToolReturn
-from pydantic_ai.exceptions import ModelRetry, ToolFailed, UsageLimitExceeded
+from pydantic_ai import RunContext, Tool
+from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.messages import (
-    ModelMessagesTypeAdapter,
-    ModelResponse,
     ToolCallPart,
-    repair_messages,
 )
-from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
+from pydantic_ai.tools import DeferredToolRequests
 from pydantic_ai.toolsets import CombinedToolset
 from pydantic_ai.usage import RunUsage, UsageLimits
 from pydantic_core import to_json
-from pydantic_graph import End
 
-from temporal_hitl._sizes import size_of
-from temporal_hitl.agents._models import ModelLike, name_of, resolved
-from temporal_hitl.agents._scope import Predicate, TurnScope, freeze, thawed, told
+from temporal_hitl.agents._models import ModelLike, name_of
+from temporal_hitl.agents._scope import freeze, told
 from temporal_hitl.agents._tools import Function
+from temporal_hitl.agents._work import Work
 from temporal_hitl.requirements import digest_of, problems_of
 from temporal_hitl.turns import (
     Adapter,
     AnyFed,
     AnyTaken,
     Asks,
-    CheckpointTooLarge,
-    Denied,
-    Exhausted,
     Failed,
-    Finished,
     Guard,
     InvalidArguments,
     Need,
-    Needs,
     Repaired,
     ToolCall,
     Turn,
-    Unfinished,
     Value,
 )
 
-LONG = 256_000
-"""Bytes of a checkpoint from which on a turn ends, and the next goes on."""
 GUARD = "temporal_hitl"
 """The key of a deferred call's metadata under which a tool of ours says what it needs."""
 ANSWER: dict[str, Any] = {
@@ -64,8 +52,6 @@ ANSWER: dict[str, Any] = {
     "required": ["answer"],
 }
 """The form of a question whose tool says nothing of the answer."""
-_USAGE = TypeAdapter(RunUsage)
-_OUTPUT: TypeAdapter[Any] = TypeAdapter(Any)
 
 AnyAgent = PydanticAgent[Any, Any]
 
@@ -97,16 +83,9 @@ class PydanticAdapter:
 
     @property
     def guarded(self) -> Mapping[str, Guard]:
-        """The guarded tools, as far as they are known beforehand; of those that a condition guards
-        the approvals.
-        """
+        """The guarded tools, as far as they are known beforehand."""
         guards = {name: each.guard for name, each in self.functions.items()}
-        known = {name: guard for name, guard in guards.items() if guard is not None}
-        return {
-            name: guard
-            for name, guard in known.items()
-            if self.functions[name].predicate is None or guard.approval is not None
-        }
+        return {name: guard for name, guard in guards.items() if guard is not None}
 
     @property
     def tools(self) -> Sequence[str]:
@@ -122,7 +101,7 @@ class PydanticAdapter:
 
     async def turn(self, turn: Turn) -> AnyTaken:
         """Work until the agent is through, needs something, or the worker stops."""
-        return await _Work(self, turn).run()
+        return await Work(self, turn).run()
 
     def need(self, call: ToolCallPart, requests: DeferredToolRequests) -> Need:
         """Return what a call of this agent's needs."""
@@ -134,12 +113,9 @@ class PydanticAdapter:
         }
         says: Any = requests.metadata.get(call.tool_call_id, {}).get(GUARD)
         if says is not None:
-            return Need(**{**says, **named})
+            return Need(**{**says, **self._deadline(call.tool_name), **named})
         function = self.functions.get(call.tool_name)
         guard = None if function is None else function.guard
-        if guard is None and function is not None:
-            # Only the run's plan guards it still: its author has taken that away meanwhile.
-            guard = Guard(form=function.parameters)
         if guard is None:
             asks = _asks(requests.kind(call.tool_call_id))
             form = ANSWER if asks is Asks.question else {}
@@ -147,6 +123,10 @@ class PydanticAdapter:
         if guard.asks is Asks.input:
             guard = guard.model_copy(update={"form": _filled_in(guard.form, arguments)})
         return Need.model_validate({**dict(guard), **named})
+
+    def _deadline(self, tool: str) -> dict[str, Any]:
+        function = self.functions.get(tool)
+        return {} if function is None else function.deadline
 
     # A tool
 
@@ -237,153 +217,3 @@ def _filled_in(form: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[st
     }
     required = [name for name in form.get("required", ()) if name not in arguments]
     return {**form, "properties": properties, "required": required}
-
-
-class _Work:
-    """One turn: what it goes on from, and what it has done so far."""
-
-    def __init__(self, adapter: PydanticAdapter, turn: Turn) -> None:
-        self._adapter, self._turn = adapter, turn
-        saved: dict[str, Any] = turn.checkpoint or {}
-        self._is_saved = bool(saved)
-        self._messages: list[Any] = (
-            [*turn.messages[: saved["keep"]], *saved["new"]] if saved else turn.messages
-        )
-        self._usage = _USAGE.validate_python(saved.get("usage") or turn.usage or {})
-        conditions = {
-            name: each.predicate
-            for name, each in adapter.functions.items()
-            if each.predicate is not None
-        }
-        guarded = (frozenset(adapter.guarded) | turn.guarded) - conditions.keys()
-        self._scope = TurnScope(
-            guarded=guarded,
-            conditions=cast(Mapping[str, Predicate], conditions),
-            done=dict(saved.get("done") or {}),
-            beat=self._save,
-        )
-        self._now: list[Any] = []
-        self._latest: RunUsage = self._usage
-        self._size = 0
-        self._has_worked = False
-
-    async def run(self) -> AnyTaken:
-        turn, adapter = self._turn, self._adapter
-        prompt, results = (None, None) if self._is_saved else (turn.prompt, self._answers())
-        history = repair_messages(
-            ModelMessagesTypeAdapter.validate_python(self._messages), repair_last_response=False
-        )
-        output = [*adapter.deferred, DeferredToolRequests] if adapter.deferred else None
-        async with adapter.agent.iter(
-            prompt,
-            output_type=output,
-            message_history=history or None,
-            deferred_tool_results=results,
-            usage=self._usage,
-            usage_limits=adapter.limits,
-            model=self._model(),
-            model_settings=adapter.settings,
-            deps=turn,
-            capabilities=[self._scope],
-        ) as run:
-            self._latest = run.usage
-            try:
-                return await self._steps(run, fed=results is None)
-            except UsageLimitExceeded as error:
-                return Exhausted(**self._taken(run.all_messages()), error=str(error))
-
-    def _model(self) -> Any:
-        own = self._adapter.agent.model
-        if self._adapter.model is None and own is not None:
-            return None
-        return resolved(self._adapter.model, self._adapter.name)
-
-    async def _steps(self, run: Any, *, fed: bool) -> AnyTaken:
-        node = run.next_node
-        while not isinstance(node, End):
-            if PydanticAgent.is_model_request_node(node):
-                # All calls of the last response are answered; the answers are in the request alone.
-                self._now, fed = [*run.all_messages(), node.request], True
-                self._scope.done.clear()
-                self._save_here()
-            elif PydanticAgent.is_call_tools_node(node) and fed:
-                self._now = run.all_messages()
-                self._save_here()
-            if self._is_to_end(node):
-                return Unfinished(**self._taken(self._now))
-            self._has_worked = bool(self._now)
-            node = await run.next(node)
-        return self._ended(run)
-
-    def _is_to_end(self, node: Any) -> bool:
-        # Never before the first checkpoint, which would lose the prompt, or the answers; and not on
-        # the last word, which would be said twice. Nor where nothing was done, for being long: the
-        # next turn would be so too.
-        last = PydanticAgent.is_call_tools_node(node) and not node.model_response.tool_calls
-        is_long = self._size > LONG and self._has_worked
-        return bool(self._now) and not last and (is_long or self._turn.stops())
-
-    def _ended(self, run: Any) -> AnyTaken:
-        messages, output = run.all_messages(), run.result.output
-        delta = self._taken(messages)
-        if not isinstance(output, DeferredToolRequests):
-            return Finished(**delta, output=_OUTPUT.dump_python(output, mode="json"))
-        waiting = {each.tool_call_id for each in (*output.calls, *output.approvals)}
-        response = next(e for e in reversed(messages) if isinstance(e, ModelResponse))
-        calls = [each for each in response.tool_calls if each.tool_call_id in waiting]
-        return Needs(**delta, needs=[self._adapter.need(each, output) for each in calls])
-
-    def _delta(self, now: Sequence[Any]) -> dict[str, Any]:
-        messages = repair_messages(list(now), repair_last_response=False)
-        dumped = ModelMessagesTypeAdapter.dump_python(messages, mode="json")
-        before, keep = self._turn.messages, 0
-        while keep < min(len(before), len(dumped)) and before[keep] == dumped[keep]:
-            keep += 1
-        usage = _USAGE.dump_python(self._latest, mode="json")
-        return {"keep": keep, "new": dumped[keep:], "usage": usage}
-
-    def _taken(self, now: Sequence[Any]) -> dict[str, Any]:
-        return {**self._delta(now), "called": self._scope.called}
-
-    def _save_here(self) -> None:
-        try:
-            self._save()
-        except CheckpointTooLarge:
-            # What cannot be saved is handed over, where the turn ends; or refused there.
-            self._has_worked = True
-
-    def _save(self) -> None:
-        # Nothing before the answers stand in a request: a turn that went on from there would not
-        # have them, and people would be asked again.
-        if self._now:
-            checkpoint = {**self._delta(self._now), "done": dict(self._scope.done)}
-            self._size = size_of(checkpoint)
-            self._turn.save(checkpoint)
-
-    def _answers(self) -> DeferredToolResults | None:
-        if not self._turn.answers:
-            return None
-        results = DeferredToolResults()
-        for fed in self._turn.answers:
-            if isinstance(fed, Denied):
-                results.approvals[fed.call_id] = ToolDenied(fed.reason)
-            else:
-                results.calls[fed.call_id] = _result(fed)
-        return results
-
-
-def _result(fed: AnyFed) -> Any:
-    match fed:
-        case Value(frozen=True):
-            result = thawed(fed.value)
-        case Value():
-            result = ToolReturn(fed.value)
-        case Repaired():
-            return ModelRetry(fed.message)
-        case Denied():
-            return ToolDenied(fed.reason)
-        case Failed():
-            return ToolFailed(fed.message)
-    if fed.note is None:
-        return result
-    return ToolReturn(result.return_value, content=fed.note, metadata=result.metadata)

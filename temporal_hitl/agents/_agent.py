@@ -60,6 +60,8 @@ class AgentOptions(TypedDict, total=False):
     session_id: str | None
     session_state: Mapping[str, Any] | None
     task_queue: str
+    notify: Sequence[str] | None
+    """Who is told of what its own runs ask: names of subscribers."""
 
 
 class Agent(Runnable):
@@ -135,7 +137,7 @@ class Agent(Runnable):
         return ()
 
     def _workflow(self) -> AgentRuns:
-        names = ("db", "session_id", "session_state", "task_queue")
+        names = ("db", "session_id", "session_state", "task_queue", "notify")
         options: dict[str, Any] = {**self._options}
         own = {each: options[each] for each in names if each in options}
         executed: Any = {

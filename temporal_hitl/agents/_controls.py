@@ -6,17 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 from pydantic import BaseModel, Field
 from pydantic_ai.exceptions import CallDeferred, ModelRetry
 
+from temporal_hitl._arguments import Seconds
 from temporal_hitl._forms import Form
 from temporal_hitl.agents._adapter import GUARD
 from temporal_hitl.agents._fields import DESCRIPTIONS
 from temporal_hitl.agents._tools import Function, Toolkit, as_function
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.review import UserInputField
+from temporal_hitl.review import OnTimeout, UserInputField
 from temporal_hitl.turns import Asks, Guard
 
 _INPUT = (
@@ -91,19 +92,33 @@ def _choice(asked: AskUserQuestion) -> dict[str, Any]:
     return {**one, **named}
 
 
+class QuestionOptions(TypedDict, total=False):
+    """How long a question of the agent's is open, unless the agent says it for all of its tools."""
+
+    timeout: Seconds | None
+    on_timeout: OnTimeout | str
+    """`cancel`, unless given, ends the run; with `skip` the agent is told that nobody answered."""
+    strict_deadline: bool
+
+
 class UserControlFlowTools(Toolkit):
     """Lets an agent ask the user for values that it needs, by a form that it makes itself."""
 
-    def __init__(self, instructions: str | None = _INPUT) -> None:
-        tools = [Function(get_user_input)]
+    def __init__(
+        self, instructions: str | None = _INPUT, **deadline: Unpack[QuestionOptions]
+    ) -> None:
+        tools = [Function(get_user_input, **deadline)]
         super().__init__("user_control_flow_tools", tools, instructions=instructions)
 
 
 class UserFeedbackTools(Toolkit):
     """Lets an agent ask the user to choose among options that it makes itself."""
 
-    def __init__(self, instructions: str | None = _FEEDBACK) -> None:
-        super().__init__("user_feedback_tools", [Function(ask_user)], instructions=instructions)
+    def __init__(
+        self, instructions: str | None = _FEEDBACK, **deadline: Unpack[QuestionOptions]
+    ) -> None:
+        tools = [Function(ask_user, **deadline)]
+        super().__init__("user_feedback_tools", tools, instructions=instructions)
 
 
 @dataclass(frozen=True)

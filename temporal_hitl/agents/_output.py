@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from temporal_hitl.agents._requirement import ResolvedRequirement, RunRequirement, ToolCallView
+from temporal_hitl.agents._requirement import RunRequirement
+from temporal_hitl.agents._views import ResolvedRequirement, ToolCallView
 from temporal_hitl.approvals import Approval
 from temporal_hitl.run import RunStatus, StepOutput, WorkflowRunOutput
 

@@ -6,7 +6,7 @@ Views: what they show is the run's own question, and what they decide is a draft
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -19,43 +19,27 @@ from temporal_hitl.agents._fields import (
     only_chooses,
     questions_of,
 )
+from temporal_hitl.agents._views import ResolvedRequirement, ToolCallView
 from temporal_hitl.drafts import StepRequirement
 from temporal_hitl.errors import DefinitionError, MalformedResolution
 from temporal_hitl.requirements import (
+    Answer,
     AnyRequirement,
+    Confirm,
     Confirmation,
+    EditArguments,
     Question,
-    ResolutionRecord,
+    Reject,
+    Report,
+    Retry,
+    Skip,
     ToolConfirmation,
     ToolExecution,
     ToolInput,
+    parse_resolution,
 )
 
 _REQUIREMENT: TypeAdapter[AnyRequirement] = TypeAdapter(AnyRequirement)
-_NOT_OF_DECISIONS = ("action", "requirement_id", "digest", "decision_id", "resolved_by", "comment")
-
-
-@dataclass(frozen=True)
-class ToolCallView:
-    """A tool's call, as a requirement shows it."""
-
-    tool_name: str | None
-    tool_args: dict[str, Any] = field(default_factory=dict[str, Any])
-    requires_confirmation: bool = False
-    confirmed: bool | None = None
-    """What is decided here, and not sent yet."""
-    confirmation_note: str | None = None
-    requires_user_input: bool = False
-    external_execution_required: bool = False
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether it waits for anybody."""
-        return (
-            self.requires_confirmation
-            or self.requires_user_input
-            or self.external_execution_required
-        )
 
 
 class RunRequirement:
@@ -325,18 +309,23 @@ class RunRequirement:
         if data.get("confirmation", self.confirmation) is not self.confirmation:
             raise MalformedResolution(f"{self.id!r}: the decision and `confirmation` differ")
 
-    def _take(self, said: Mapping[str, Any]) -> None:
-        body = {name: each for name, each in said.items() if name not in _NOT_OF_DECISIONS}
-        self.draft.resolved_by, self.draft.comment = said.get("resolved_by"), said.get("comment")
-        match said.get("action"):
-            case "answer":
-                self.provide_user_input(body.get("values", {}))
-            case "edit_arguments":
-                self.edit(**body.get("arguments", {}))
-            case "confirm" | "reject" | "report" | "retry" | "skip" as action:
-                getattr(self.draft, action)(**body)
-            case action:
-                raise MalformedResolution(f"{self.id!r}: {action!r} decides nothing here")
+    def _take(self, said: Any) -> None:
+        of_this = {"requirement_id": self.id, "digest": None}
+        given = parse_resolution({**said, **of_this} if isinstance(said, dict) else said)
+        self.draft.resolved_by, self.draft.comment = given.resolved_by, given.comment
+        match given:
+            case Answer(values=values):
+                self.provide_user_input(values)
+            case EditArguments(arguments=arguments):
+                self.edit(**arguments)
+            case Reject(feedback=feedback):
+                self.reject(feedback)
+            case Report(result=result, error=error):
+                self.draft.report(result, error=error)
+            case Confirm() | Retry() | Skip():
+                getattr(self.draft, given.action)()
+            case _:
+                raise MalformedResolution(f"{self.id!r}: {given.action!r} decides nothing here")
 
     def __repr__(self) -> str:
         return f"<RunRequirement {self.id} {self.pause_type}: {self.message!r}>"
@@ -358,33 +347,3 @@ def drafts_of(requirements: Iterable[Any], run_id: str | None) -> list[StepRequi
         if run_id is not None and draft.run_id != run_id:
             raise DefinitionError(f"{draft.id!r} is asked by run {draft.run_id!r}, not {run_id!r}")
     return drafts
-
-
-@dataclass(frozen=True)
-class ResolvedRequirement:
-    """One thing that an agent's run has waited for."""
-
-    record: ResolutionRecord
-
-    @property
-    def id(self) -> str:
-        """The requirement's id."""
-        return self.record.requirement_id
-
-    @property
-    def confirmation(self) -> bool:
-        """Whether it was approved."""
-        return self.record.approved
-
-    @property
-    def confirmation_note(self) -> str | None:
-        """What was said with a rejection."""
-        return self.record.feedback
-
-    def is_resolved(self) -> bool:
-        """Return True."""
-        return True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON data."""
-        return self.record.model_dump(mode="json")

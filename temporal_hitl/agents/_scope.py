@@ -160,11 +160,19 @@ class TurnScope(AbstractCapability[Any]):
 
 async def _holds(condition: Predicate, args: dict[str, Any]) -> bool:
     try:
-        said = condition(**args)
+        said = condition(**_named_by(condition, args))
         return bool(await said if inspect.isawaitable(said) else said)
     except Exception:
         # What nobody could judge is not what everybody allows.
         return True
+
+
+def _named_by(condition: Predicate, args: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a predicate looks at: it need not name all that the tool has."""
+    there = inspect.signature(condition).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in there.values()):
+        return args
+    return {name: each for name, each in args.items() if name in there}
 
 
 def _again(seen: Mapping[str, Any]) -> Any:

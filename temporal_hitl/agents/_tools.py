@@ -17,6 +17,7 @@ from pydantic_ai import RunContext, Tool
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
 from temporal_hitl._source import source_digest
 from temporal_hitl.errors import DefinitionError
+from temporal_hitl.requirements import digest_of
 from temporal_hitl.review import ApprovalType, OnTimeout
 from temporal_hitl.turns import Asks, Guard
 
@@ -77,7 +78,11 @@ class ToolOptions(TypedDict, total=False):
 
 
 class Function:
-    """A function as a tool: what the model sees of it, and who is asked before it is called."""
+    """A function as a tool: what the model sees of it, and who is asked before it is called.
+
+    It may take `session_state`, what the run's steps share, and `run_context`. Those that do and
+    are called as activities of their own run one after another, so that no change is lost.
+    """
 
     def __init__(self, function: Callable[..., Any], **options: Unpack[ToolOptions]) -> None:
         if not callable(function):
@@ -98,7 +103,7 @@ class Function:
         self._check_hidden(where)
         self._asks = _asked_of(where, options)
         self._limits = _limits(where, options)
-        cannot = self._asks in (Asks.input, Asks.execution)
+        cannot = self._asks is not Asks.confirmation
         if cannot and self._limits["on_timeout"] is OnTimeout.approve:
             raise DefinitionError(f"{where}: on_timeout='approve' cannot answer for a person")
         self.approving: Approving | None = getattr(function, _MARK, None)
@@ -167,7 +172,7 @@ class Function:
     def until(self, timeout: float | None, on_timeout: OnTimeout) -> Function:
         """Return this tool with a deadline, where its author wrote none."""
         asks = self._asked
-        if timeout is None or self._limits["timeout"] is not None or asks is None:
+        if timeout is None or self._limits["timeout"] is not None:
             return self
         may = asks is Asks.confirmation and not self._is_required
         cannot = on_timeout is OnTimeout.approve and not may
@@ -179,16 +184,31 @@ class Function:
         """What stands before it, or None where the agent may call it alone."""
         if self._asked is None:
             return None
-        guard = Guard(asks=self._asked, form=self._form(), **self._limits)
-        if self.approving is None:
-            return guard
-        policy = {
-            "approval": self.approving.type,
-            "roles": self.approving.roles,
-            "excludes_requester": self.approving.not_requester,
+        there = inspect.signature(self.function).parameters
+        guard = Guard(
+            asks=self._asked,
+            form=self._form(),
+            conditional=self.predicate is not None,
+            alone=any(each in there for each in INJECTED),
+            **self._limits,
+        )
+        return guard if self.approving is None else guard.model_copy(update=self._policy(guard))
+
+    def _policy(self, guard: Guard) -> dict[str, Any]:
+        approving = self.approving
+        assert approving is not None, "only an approval has one"
+        return {
+            "approval": approving.type,
+            "roles": approving.roles,
+            "excludes_requester": approving.not_requester,
             "strict_deadline": guard.strict_deadline or self._is_required,
         }
-        return guard.model_copy(update=policy)
+
+    @property
+    def deadline(self) -> dict[str, Any]:
+        """The fields of a `Guard` that say how long a question of its own is open."""
+        names = ("timeout", "on_timeout", "strict_deadline")
+        return {name: self._limits[name] for name in names}
 
     def _form(self) -> dict[str, Any]:
         # The whole of it: a person sees what the agent filled in, and may correct it.
@@ -201,8 +221,10 @@ class Function:
 
     @property
     def digest(self) -> str:
-        """The digest of its source."""
-        return source_digest(self.function)
+        """The digest of its source, and of what stands before it."""
+        guard = None if self.guard is None else self.guard.model_dump(mode="json")
+        condition = None if self.predicate is None else source_digest(self.predicate)
+        return digest_of([source_digest(self.function), guard, condition])
 
     def tool(self, *, hiding: bool = False) -> Tool[Any]:
         """Return it as the framework's own; `hiding` leaves out what only a person fills in."""

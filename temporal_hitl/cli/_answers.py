@@ -5,8 +5,8 @@ from __future__ import annotations
 import getpass
 import shlex
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -21,14 +21,14 @@ from temporal_hitl.cli._ids import (
     one,
     pasted,
 )
-from temporal_hitl.cli._prompts import choose, fill_in, in_an_editor
+from temporal_hitl.cli._prompts import change, choose, fill_in, in_an_editor, say
 from temporal_hitl.cli._showing import fields
 from temporal_hitl.cli._signing import signed
 from temporal_hitl.cli._values import assigned, from_outside, json_object, json_or_text
 from temporal_hitl.client import HitlClient
 from temporal_hitl.drafts import Drafts, StepRequirement
 from temporal_hitl.errors import MalformedResolution, NoWorker, RunNotFound, UnknownRequirement
-from temporal_hitl.requirements import AnyRequirement
+from temporal_hitl.requirements import AnyRequirement, ToolConfirmation
 
 Run = Annotated[str | None, typer.Argument(help="The run's id.", show_default=False)]
 Asked = Annotated[str | None, typer.Argument(help="The requirement's id.", show_default=False)]
@@ -124,22 +124,22 @@ class Place:
                 ) from None
         return cls(at, hitl, run_id, pasted(asked), again)
 
-    async def requirement(self, action: str) -> AnyRequirement:
-        """Return what is asked, if `action` answers it."""
+    async def requirement(self, *actions: str) -> AnyRequirement:
+        """Return what is asked, if one of `actions` answers it."""
         try:
             asked = await one(self.hitl, self.run_id, self.requirement_id, self.again)
         except RunNotFound:
             raise await self._no_run() from None
-        if action not in asked.actions:
+        if not asked.actions & {*actions}:
             raise MalformedResolution(
-                f"{asked.id!r} is a {asked.kind}: {action!r} does not answer it; use"
+                f"{asked.id!r} is a {asked.kind}: {actions[0]!r} does not answer it; use"
                 f" {', '.join(sorted(asked.actions))}"
             )
         return asked
 
-    async def draft(self, action: str) -> StepRequirement:
-        """Return a draft of the answer to what is asked, if `action` answers it."""
-        draft = Drafts().of(await self.requirement(action), self.run_id)
+    async def draft(self, *actions: str) -> StepRequirement:
+        """Return a draft of the answer to what is asked, if one of `actions` answers it."""
+        draft = Drafts().of(await self.requirement(*actions), self.run_id)
         assert isinstance(draft, StepRequirement), "an error is answered without a draft"
         return draft
 
@@ -182,6 +182,7 @@ def _repeated(answer: dict[str, Any]) -> str:
 
 
 _REVIEWS = {"confirmation", "output_review", "iteration_review", "tool_confirmation"}
+_FAILED = {"error", "tool_outcome"}
 _REJECTED = _REVIEWS | {"user_input", "route", "tool_input", "tool_execution", "question"}
 
 
@@ -214,7 +215,7 @@ async def answer(
         str | None, typer.Option("--values", help="All of them as a JSON object, @FILE or -.")
     ] = None,
 ) -> None:
-    """Fill in a form; at a terminal, without values, field by field."""
+    """Fill in a form, a tool's or an agent's too; at a terminal, without values, field by field."""
     words = ["answer", *(part for each in set or () for part in ("--set", each))]
     words += [] if values is None else ["--values", values]
     place = await Place.of(at, words, {"user_input", "tool_input", "question"}, run, requirement)
@@ -260,6 +261,9 @@ async def select(
     await place.send_draft(draft, said)
 
 
+_EDITED = {"output_review", "iteration_review", "tool_confirmation"}
+
+
 async def edit(
     at: Session,
     said: Said,
@@ -268,27 +272,96 @@ async def edit(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="What to go on with: JSON, text, @FILE, -.")
     ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", help="NAME=VALUE of a tool's argument (VALUE also @FILE)."),
+    ] = None,
+    arguments: Annotated[
+        str | None, typer.Option("--arguments", help="All of them as a JSON object, @FILE or -.")
+    ] = None,
 ) -> None:
-    """Say yes to another output in place of the one under review; at a terminal, in $EDITOR."""
+    """Say yes to another output than the one under review, or to a tool's call with other
+    arguments; at a terminal, in $EDITOR, or argument by argument.
+    """
     words = ["edit"] if output is None else ["edit", "--output", output]
-    place = await Place.of(at, words, {"output_review", "iteration_review"}, run, requirement)
-    draft = await place.draft("edit")
+    words += [part for each in set or () for part in ("--set", each)]
+    words += [] if arguments is None else ["--arguments", arguments]
+    place = await Place.of(at, words, _EDITED, run, requirement)
+    draft = await place.draft("edit", "edit_arguments")
+    asked = draft.requirement
+    if isinstance(asked, ToolConfirmation):
+        if output is not None:
+            raise Usage(f"{asked.id!r} is a tool's call: give --set NAME=VALUE or --arguments")
+        changed = _arguments(at, asked, set or (), arguments)
+        body = {"arguments": changed, "digest": said.digest or asked.digest}
+        await place.send(replace(said, digest=None), action="edit_arguments", **body)
+        return
+    if set or arguments is not None:
+        raise Usage(f"{asked.id!r} is no tool's call: give the new output with --output")
+    _edit_output(at, draft, output)
+    await place.send_draft(draft, said)
+
+
+def _edit_output(at: Session, draft: StepRequirement, output: str | None) -> None:
     if output is not None:
         draft.edit(json_or_text(output))
     elif at.terminal.asks:
         draft.edit(in_an_editor(draft.requirement.model_dump(mode="json")["output"]))
     else:
         raise Usage("give the new output with --output: JSON, text, @FILE or -")
+
+
+def _arguments(
+    at: Session, asked: ToolConfirmation, set: Sequence[str], arguments: str | None
+) -> dict[str, Any]:
+    before = dict(asked.tool_args) if arguments is None else json_object(arguments, "--arguments")
+    if set or arguments is not None:
+        return before | assigned(set, asked.form)
+    if at.terminal.asks:
+        at.terminal.aside(asked.message)
+        return change(before, dict(asked.form), asked.tool_name)
+    named = ", ".join(fields(dict(asked.form))) or "any"
+    raise Usage(f"give arguments with --set NAME=VALUE or --arguments; the tool takes {named}")
+
+
+async def report(
+    at: Session,
+    said: Said,
+    run: Run = None,
+    requirement: Asked = None,
+    result: Annotated[
+        str | None, typer.Option("--result", "-r", help="What it gave: JSON, text, @FILE, -.")
+    ] = None,
+    error: Annotated[
+        str | None, typer.Option("--error", help="What went wrong; also @FILE or -.")
+    ] = None,
+) -> None:
+    """Tell the result of a tool that ran outside, or of one of which nobody knew whether it ran."""
+    given = {"--result": result, "--error": error}
+    words = ["report", *(part for name, each in given.items() if each for part in (name, each))]
+    place = await Place.of(at, words, {"tool_execution", "tool_outcome"}, run, requirement)
+    if result is not None and error is not None:
+        raise Usage("it has a result or an error, not both")
+    draft = await place.draft("report")
+    if error is not None:
+        draft.report(error=from_outside(error))
+    elif result is not None:
+        draft.report(json_or_text(result))
+    elif at.terminal.asks:
+        at.terminal.aside(draft.message)
+        draft.report(json_or_text(say("Its result (JSON, text or @FILE)")))
+    else:
+        raise Usage("give what it gave with --result (JSON, text, @FILE, -), or --error")
     await place.send_draft(draft, said)
 
 
 async def retry(at: Session, said: Said, run: Run = None, requirement: Asked = None) -> None:
-    """Have a step that failed tried again."""
-    place = await Place.of(at, ["retry"], {"error"}, run, requirement)
+    """Have a step that failed tried again, or a tool's call that has not happened."""
+    place = await Place.of(at, ["retry"], _FAILED, run, requirement)
     await place.send(said, action="retry")
 
 
 async def skip(at: Session, said: Said, run: Run = None, requirement: Asked = None) -> None:
-    """Leave a step that failed out."""
-    place = await Place.of(at, ["skip"], {"error"}, run, requirement)
+    """Leave a step that failed out, or give a tool's call up of which nobody knows."""
+    place = await Place.of(at, ["skip"], _FAILED, run, requirement)
     await place.send(said, action="skip")

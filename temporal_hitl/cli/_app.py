@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from temporal_hitl.cli._answers import answer, confirm, edit, reject, retry, select, skip
+from temporal_hitl.cli._answers import answer, confirm, edit, reject, report, retry, select, skip
 from temporal_hitl.cli._approvals import approvals
 from temporal_hitl.cli._command import command, shared
 from temporal_hitl.cli._dev import dev
@@ -22,7 +22,7 @@ Exit codes: 0 done; 1 the run ended badly, or doctor found something; 2 what was
 
 app = typer.Typer(name="temporal-hitl", no_args_is_help=True, pretty_exceptions_enable=False)
 shared(app, HELP)
-for each in (list_, show, confirm, reject, answer, select, edit, retry, skip):
+for each in (list_, show, confirm, reject, answer, select, edit, report, retry, skip):
     command(app, each)
 for each in (approvals, run, runs, watch, cancel, doctor, worker, api):
     command(app, each)

@@ -1,6 +1,6 @@
 """Asks whoever sits at the terminal: a form field by field, a route, an output in an editor.
 
-Each fills in a draft, which checks every value as it comes; what does not do is asked again.
+Every value is checked as it comes; what does not do is asked again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from temporal_hitl._forms import problems
 from temporal_hitl.cli._exits import Usage
 from temporal_hitl.cli._terminal import as_text, plain
 from temporal_hitl.cli._values import choices, field_of, kind, typed
@@ -42,25 +43,62 @@ def fill_in(draft: StepRequirement) -> None:
     if not names:
         raise Usage("this form names no fields; give them with --values '{\"name\": ...}'")
     for name in names:
-        _ask(draft, name, form)
+        _ask(
+            name,
+            form,
+            draft.get_user_input(name),
+            lambda value, name=name: draft.set_user_input(**{name: value}),
+        )
     if draft.missing_values:
         raise Usage(f"not sent: {', '.join(draft.missing_values)} must be filled in")
-    if not typer.confirm("Send this?", default=True, err=True):
+    _agreed("Send this?")
+
+
+@_interruptible()
+def change(arguments: dict[str, Any], form: dict[str, Any], tool: str) -> dict[str, Any]:
+    """Return a tool's arguments as somebody wants them: asked for one after another."""
+    names = list(form.get("properties") or {})
+    if not names:
+        raise Usage("this tool names no arguments; give them with --arguments '{\"name\": ...}'")
+    changed = dict(arguments)
+
+    def put(name: str, value: Any) -> None:
+        alone = {"$defs": form.get("$defs") or {}, "properties": {name: form["properties"][name]}}
+        if found := problems({"type": "object", **alone}, {name: value}):
+            raise ValueError("; ".join(found))
+        changed[name] = value
+
+    for name in names:
+        _ask(name, form, changed.get(name), lambda value, name=name: put(name, value))
+    if changed == arguments:
+        raise Usage("nothing was changed; `temporal-hitl confirm` approves the call as it is")
+    _agreed(f"Call {tool} so?")
+    return changed
+
+
+def _agreed(question: str) -> None:
+    if not typer.confirm(plain(question, lines=False), default=True, err=True):
         raise Usage("not sent; nothing has changed")
 
 
-def _ask(draft: StepRequirement, name: str, form: dict[str, Any]) -> None:
+@_interruptible()
+def say(question: str) -> str:
+    """Return what somebody types."""
+    return typer.prompt(question, err=True)
+
+
+def _ask(name: str, form: dict[str, Any], there: Any, put: Callable[[Any], None]) -> None:
     field = field_of(form, name)
     required = name in (form.get("required") or [])
-    there = draft.get_user_input(name)
     there = field.get("default") if there is None else there
-    question = f"  {plain(name)}{plain(_hint(field, form, there, required=required))}"
+    hint = _hint(field, form, there, required=required)
+    question = f"  {plain(name, lines=False)}{plain(hint, lines=False)}"
     while True:
         answer = typer.prompt(question, default="", show_default=False, err=True).strip()
         if not answer and (there is not None or not required):
             return
         try:
-            draft.set_user_input(**{name: typed(answer, field, form)})
+            put(typed(answer, field, form))
             return
         except ValueError as refused:
             typer.echo(f"  {plain(refused)}", err=True)
@@ -71,7 +109,8 @@ def _hint(field: dict[str, Any], form: dict[str, Any], there: Any, *, required: 
     said = [field.get("description"), offered or kind(field, form)]
     said += ["several with commas" if kind(field, form) == "array" else None]
     if there is not None:
-        said.append(f"Enter for {as_text(there)}")
+        shown = there if isinstance(there, str) else json.dumps(there, ensure_ascii=False)
+        said.append(f"Enter for {shown}")
     elif not required:
         said.append("Enter for none")
     return f" ({'; '.join(each for each in said if each)})"

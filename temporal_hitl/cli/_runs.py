@@ -12,11 +12,13 @@ import typer
 from temporal_hitl.cli._command import Session, TaskQueue
 from temporal_hitl.cli._exits import Exit
 from temporal_hitl.cli._ids import no_run, one, pasted, text_of
-from temporal_hitl.cli._showing import requirement_lines, run_lines
+from temporal_hitl.cli._showing import conversation_lines, requirement_lines, run_lines
 from temporal_hitl.cli._terminal import ago, left, when
 from temporal_hitl.cli._values import json_object, json_or_text
 from temporal_hitl.client import TASK_QUEUE, HitlClient, OpenRequirement, RunRow
-from temporal_hitl.errors import RunNotFound
+from temporal_hitl.conversation import Said
+from temporal_hitl.errors import NoConversation, NoWorker, RunNotFound
+from temporal_hitl.requirements import AnyRequirement
 from temporal_hitl.run import RunOptions, RunStatus, WorkflowRunOutput
 
 RunId = Annotated[str, typer.Argument(help="The run's id.", show_default=False)]
@@ -84,8 +86,12 @@ async def show(
     requirement: Annotated[
         str | None, typer.Argument(help="One of its open requirements.", show_default=False)
     ] = None,
+    messages: Annotated[
+        int, typer.Option("--messages", min=0, help="How many of an agent's last messages.")
+    ] = 6,
+    all: Annotated[bool, typer.Option("--all", help="Its instructions and thinking, too.")] = False,
 ) -> None:
-    """Show a run, or one open requirement of it in full."""
+    """Show a run, or one open requirement of it in full, with what an agent has said before."""
 
     def again(*ids: str) -> str:
         return at.command("show", *map(shlex.quote, ids))
@@ -101,7 +107,18 @@ async def show(
         raise await no_run(
             hitl, run_id, lambda each: at.command("show", shlex.quote(each))
         ) from None
-    at.terminal.tell(asked, *requirement_lines(asked, run_id, at.command))
+    said = await _said(hitl, run_id, asked, all) if messages and not at.terminal.json else []
+    shown = conversation_lines(said, messages)
+    at.terminal.tell(asked, *requirement_lines(asked, run_id, at.command, shown))
+
+
+async def _said(hitl: HitlClient, run_id: str, asked: AnyRequirement, all: bool) -> list[Said]:
+    if getattr(asked, "agent_name", None) is None:
+        return []
+    try:
+        return (await hitl.conversation(run_id, asked.path, all=all)).messages
+    except (NoConversation, NoWorker):
+        return []  # Answered meanwhile, or by workers of an earlier version.
 
 
 class Status(StrEnum):

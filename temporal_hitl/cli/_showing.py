@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from temporal_hitl.cli._terminal import as_text, left, when
 from temporal_hitl.cli._values import choices, field_of, kind
-from temporal_hitl.requirements import AnyRequirement
+from temporal_hitl.conversation import Said
+from temporal_hitl.requirements import AnyRequirement, ToolConfirmation
 from temporal_hitl.run import StepOutput, WorkflowRunOutput
 
 _OF_ACTION = {
@@ -16,6 +18,8 @@ _OF_ACTION = {
     "answer": "answer {}",
     "select": "select {}",
     "edit": "edit {} --output '...'",
+    "edit_arguments": "edit {} --arguments {}",
+    "report": "report {} --result '...'",
     "retry": "retry {}",
     "skip": "skip {}",
     "reject": "reject {} --feedback '...'",
@@ -34,7 +38,12 @@ def commands(asked: AnyRequirement, run_id: str) -> list[str]:
     place = f"{shlex.quote(run_id)} {shlex.quote(asked.id)}"
     if len(asked.roles) == 1:
         place += f" --role {asked.roles[0]}"  # Of several, who types knows which is theirs.
-    return [words.format(place) for action, words in _OF_ACTION.items() if action in asked.actions]
+    arguments = json.dumps(asked.tool_args) if isinstance(asked, ToolConfirmation) else ""
+    return [
+        words.format(place, shlex.quote(arguments))
+        for action, words in _OF_ACTION.items()
+        if action in asked.actions
+    ]
 
 
 def run_lines(output: WorkflowRunOutput, typed: Typed) -> Iterator[str]:
@@ -93,8 +102,12 @@ def _step(step: StepOutput) -> str:
     return f"{step.path} {how}" + (f": {step.error}" if step.error else "")
 
 
-def requirement_lines(asked: AnyRequirement, run_id: str, typed: Typed) -> Iterator[str]:
-    """Yield one requirement in full: the question, what is decided about, and how to answer."""
+def requirement_lines(
+    asked: AnyRequirement, run_id: str, typed: Typed, said: Iterable[str] = ()
+) -> Iterator[str]:
+    """Yield one requirement in full: what was said before, the question, what is decided about,
+    and how to answer.
+    """
     yield f"{asked.id}  {asked.kind}  of run {run_id}"
     yield f"  {asked.message}"
     yield f"  asked {when(asked.created_at)}"
@@ -102,14 +115,49 @@ def requirement_lines(asked: AnyRequirement, run_id: str, typed: Typed) -> Itera
         yield f"  {_only(asked)}"
     if asked.deadline is not None:
         yield f"  {_deadline(asked)}"
+    if asked.notify:
+        yield f"  told to {', '.join(asked.notify)}"
     shown = asked.shown()
     for name in [each for each in shown if each not in _SAID]:
         if shown[name] not in (None, [], {}):
             yield from _part(name.replace("_", " "), shown[name])
     yield from _form(shown.get("form"))
+    yield from said
     yield f"  digest {asked.digest}"
     for words in commands(asked, run_id):
         yield f"  {typed(words)}"
+
+
+def conversation_lines(said: Sequence[Said], last: int) -> Iterator[str]:
+    """Yield the last messages of a conversation, each below who said it."""
+    if last and said:
+        left_out = len(said) - last
+        before = f" (of {len(said)} messages, the last {last})" if left_out > 0 else ""
+        yield f"  said so far{before}:"
+        for each in said[-last:]:
+            yield from _said(each)
+
+
+def _said(said: Said) -> Iterator[str]:
+    if said.text:
+        yield from _told(said.role, said.text)
+    for call in said.calls:
+        yield from _told(f"{said.role} calls {call.tool}", call.arguments)
+    for result in said.results:
+        how = "" if result.outcome == "success" else f" ({result.outcome})"
+        yield from _told(f"{said.role} {result.tool or ''}{how}", result.result)
+    if said.raw is not None:
+        yield from _told(said.role, said.raw)
+
+
+def _told(who: str, what: Any) -> Iterator[str]:
+    # Every line is set in, so that none of it looks like a line of ours.
+    yield f"    {' '.join(who.split())}:"
+    text = what if isinstance(what, str) else json.dumps(what, ensure_ascii=False)
+    for line in text[:LONGEST].splitlines():
+        yield f"      {line}"
+    if len(text) > LONGEST:
+        yield f"      ... {len(text) - LONGEST} characters more"
 
 
 def _part(name: str, value: Any) -> Iterator[str]:

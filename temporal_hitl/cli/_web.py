@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from temporal_hitl.approvals import ApprovalsFile
-from temporal_hitl.cli._command import Session, TaskQueue
+from temporal_hitl.cli._command import Session
 from temporal_hitl.cli._exits import Usage
 from temporal_hitl.cli._modules import contents_of
 from temporal_hitl.cli._serving import until_stopped
@@ -35,9 +35,10 @@ KEY = 32
 """Characters that a secret has at least."""
 
 
-def _option(name: str, help: str) -> Any:
+def _option(name: str, help: str, *more: str) -> Any:
     # The variables of the reference service: what is set for the one holds for the other.
-    return typer.Option(name, help=help, envvar=f"HITL_API_{name[2:].replace('-', '_').upper()}")
+    variable = f"HITL_API_{name[2:].replace('-', '_').upper()}"
+    return typer.Option(name, *more, help=help, envvar=variable)
 
 
 async def api(
@@ -48,7 +49,9 @@ async def api(
     ] = None,
     host: Annotated[str, _option("--host", "Where to listen; elsewhere only with tokens.")] = HOST,
     port: Annotated[int, _option("--port", "The port; 0 takes a free one.")] = PORT,
-    task_queue: TaskQueue = TASK_QUEUE,
+    task_queue: Annotated[
+        str, _option("--task-queue", "Where runs are started.", "-t")
+    ] = TASK_QUEUE,
     tokens_file: Annotated[
         Path | None, _option("--tokens-file", "Who may call; see `temporal-hitl token`.")
     ] = None,
@@ -66,16 +69,20 @@ async def api(
     """Serve the HTTP API and the inbox; what any run of the namespace asks is answered there."""
     web = web_extra()
     authenticator = _authenticator(web, host, tokens_file)
-    if session_key is not None and len(session_key) < KEY:
-        raise Usage(f"--session-key: {KEY} characters or more, and this has {len(session_key)}")
     hitl, pipelines = await at.client(task_queue), contents_of(modules or []).pipelines
-    inbox = web.Inbox(key=session_key, web_ui=web_ui)
+    inbox = web.Inbox(key=_key(session_key), web_ui=web_ui)
     keys, filed = SigningKeys.from_environment(), at.approvals()
     site = Site(hitl, pipelines, authenticator, inbox, graceful_shutdown, keys, filed)
     listener = bound(host, port)
     async with until_stopped() as stopped, listening(site, listener, stopped) as told:
         at.terminal.tell(told, *(f"{name:10}{said}" for name, said in told.items()))
         await stopped.wait()
+
+
+def _key(given: str | None) -> str | None:
+    if given is not None and len(given) < KEY:
+        raise Usage(f"--session-key: {KEY} characters or more, and this has {len(given)}")
+    return given
 
 
 def _authenticator(web: Any, host: str, tokens_file: Path | None) -> Authenticator:

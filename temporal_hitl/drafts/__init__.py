@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from temporal_hitl.drafts._asked import OF_AGENTS
 from temporal_hitl.drafts._errors import ErrorRequirement
 from temporal_hitl.drafts._steps import StepRequirement
 from temporal_hitl.requirements import AnyRequirement, ErrorDecision
 
-__all__ = ["AnyDraft", "Drafts", "ErrorRequirement", "StepRequirement"]
+__all__ = ["OF_AGENTS", "AnyDraft", "Drafts", "ErrorRequirement", "StepRequirement"]
 
 AnyDraft: TypeAlias = StepRequirement | ErrorRequirement
 

@@ -5,6 +5,7 @@ Neither needs a token, and neither tells anything but that.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Literal
@@ -44,8 +45,10 @@ def _add(router: APIRouter, ready: Callable[[], Awaitable[JSONResponse]]) -> Non
 
 async def _why_not(client: HitlClient) -> str | None:
     try:
-        await client.client.count_workflows(PENDING_RUNS, rpc_timeout=PATIENCE)
-    except (RPCError, RuntimeError) as error:
+        # The SDK's own limit is one attempt's, and it makes ten.
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            await client.client.count_workflows(PENDING_RUNS, rpc_timeout=PATIENCE)
+    except (RPCError, RuntimeError, TimeoutError) as error:
         # The SDK raises a RuntimeError where a client that connects on first use cannot.
         return f"Temporal does not answer: {type(error).__name__}"
     return None

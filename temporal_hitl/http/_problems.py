@@ -30,6 +30,7 @@ from temporal_hitl.errors import (
     DecisionConflict,
     DefinitionError,
     HitlError,
+    NoConversation,
     NotPermitted,
     OperatorError,
     ResolutionError,
@@ -150,7 +151,7 @@ def told(error: Exception) -> Refused | None:
 def _of_run(error: Exception) -> Refused | None:
     name = type(error).__name__
     match error:
-        case RunNotFound():
+        case RunNotFound() | NoConversation():
             return refused(404, str(error), kind=name)
         case WorkflowQueryFailedError() | WorkflowUpdateFailedError():
             return refused(404, f"this run asks nobody, as it has no gate of ours: {error}")

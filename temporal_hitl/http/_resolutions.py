@@ -33,6 +33,7 @@ from temporal_hitl.http._service import Here, IdempotencyKey, Reviewer, Service,
 from temporal_hitl.requirements import (
     Answer,
     AnyResolution,
+    EditArguments,
     ResolutionRecord,
     Wire,
     parse_resolution,
@@ -207,6 +208,10 @@ def _resolved(
     return became.model_copy(update={"status": problem.status, "problem": problem})
 
 
+_WITHIN: dict[type, str] = {Answer: "body.values", EditArguments: "body.arguments"}
+"""Where in a body those stand that the problems of an answer name."""
+
+
 def _problem(
     here: Service, run_id: str, sent: AnyResolution, error: Exception, key: str
 ) -> Exception:
@@ -222,6 +227,6 @@ def _problem(
     if isinstance(error, NoWorker):
         more["idempotency_key"] = key
     if isinstance(error, MalformedResolution):
-        within = "body.values" if isinstance(sent, Answer) else "body"
+        within = _WITHIN.get(type(sent), "body")
         more["errors"] = fields(error.problems, within)
     return Refused(found.problem.model_copy(update=more), found.headers)

@@ -11,6 +11,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from temporal_hitl.client import TASK_QUEUE, RunPage, RunRow
+from temporal_hitl.conversation import Conversation
 from temporal_hitl.http._access import Caller
 from temporal_hitl.http._filters import Name, RunFilter
 from temporal_hitl.http._problems import FieldProblem, ProblemRoute, documented, refused
@@ -151,6 +152,20 @@ async def cancel_run(run_id: RunId, here: Here, _: Operator) -> RunRow:
     if stands.ended_at is None:
         await here.client.cancel(run_id)
     return stands
+
+
+AgentPath = Annotated[
+    Name, Query(description="The agent's path, or that of anything it asks; else the only one's.")
+]
+Whole = Annotated[bool, Query(description="Whether to tell instructions and thinking, too.")]
+
+
+@router.get("/runs/{run_id:path}/conversation", responses=documented(404))
+async def get_conversation(
+    run_id: RunId, here: Here, _: Viewer, path: AgentPath = "", all: Whole = False
+) -> Conversation:
+    """Return what an agent, its user and its tools have said, up to the agent's last turn."""
+    return await here.client.conversation(run_id, path, all=all)
 
 
 last = APIRouter(route_class=ProblemRoute, tags=["runs"])

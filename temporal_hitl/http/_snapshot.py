@@ -247,12 +247,13 @@ class Snapshot:
             self._outage = Outage(None)  # Nobody knows.
 
     async def _renew(self) -> int:
+        began = datetime.now(UTC)
         try:
             rows, calls = await self._rows.read()
         except Exception as error:
             if self._outage.since is None:
                 _log.warning("what waits for people cannot be listed: %r", error)
-                self._tell_of(Outage(datetime.now(UTC)))
+                self._tell_of(Outage(began))
             self._kept = False
             self._settle(error)
             return 1

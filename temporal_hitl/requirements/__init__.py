@@ -15,7 +15,6 @@ from temporal_hitl.requirements._checks import (
     validate,
 )
 from temporal_hitl.requirements._questions import (
-    BESIDE,
     AnyRequirement,
     Confirmation,
     ErrorDecision,
@@ -57,7 +56,6 @@ from temporal_hitl.requirements._resolutions import (
 )
 
 __all__ = [
-    "BESIDE",
     "Answer",
     "AnyRequirement",
     "AnyResolution",

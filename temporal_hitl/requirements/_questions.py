@@ -30,10 +30,6 @@ def digest_of(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-BESIDE = {"previous"}
-"""What is told beside a question and is no part of it: not of its digest, nor of what is kept."""
-
-
 class Wire(BaseModel):
     """A shape that crosses the wire: frozen, and closed to keys that it does not know."""
 
@@ -72,15 +68,19 @@ class Requirement(Wire):
     """Who may not answer, whatever their roles: who asked for it, say."""
     approval: ApprovalType | None = None
     """Which approval it is, where it is one: then it is on file."""
+    notify: tuple[str, ...] = ()
+    """Who is told that it is open, about to be late, and closed: names of subscribers."""
     digest: str = ""
     """SHA-256 of what is shown; a resolution that carries another one is refused."""
 
     actions: ClassVar[frozenset[str]] = frozenset()
     """The actions that answer this kind."""
+    beside: ClassVar[frozenset[str]] = frozenset()
+    """The fields that are told with it, and are neither part of its digest nor kept."""
 
     def shown(self) -> dict[str, Any]:
         """Return what the person decides about, as JSON data: no ids, times or policies."""
-        hidden = set(Requirement.model_fields) - {"name", "message"} | BESIDE
+        hidden = set(Requirement.model_fields) - {"name", "message"} | self.beside
         return self.model_dump(mode="json", exclude=hidden)
 
     def sealed(self) -> AnyRequirement:
@@ -142,6 +142,7 @@ class OutputReview(Requirement):
     previous: PreviousOutput | None = None
     """The output of the round before, to compare with; told by pipelines that still run."""
     actions = frozenset({"confirm", "reject", "edit"})
+    beside = frozenset({"previous"})
 
 
 class IterationReview(Requirement):
@@ -157,6 +158,7 @@ class IterationReview(Requirement):
     previous: PreviousOutput | None = None
     """What the iteration before produced, to compare with; told by pipelines that still run."""
     actions = frozenset({"confirm", "reject", "edit"})
+    beside = frozenset({"previous"})
 
 
 class ErrorDecision(Requirement):

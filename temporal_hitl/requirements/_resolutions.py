@@ -250,7 +250,9 @@ class ResolutionRecord(Wire):
 
 
 class Refusal(Wire):
-    """An answer that was refused with nobody to tell: by signal, or delivered again by a reset."""
+    """An answer that was refused with nobody to tell: by signal, or delivered again by a reset; or
+    one whose signature does not hold.
+    """
 
     at: datetime
     door: str

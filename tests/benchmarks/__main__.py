@@ -25,8 +25,11 @@ FIGURES = (
     "inbox_p99_ms_1000",
     "inbox_p99_ms_10000",
     "http_resolve_extra_ms",
+    "signed_resolve_extra_ms",
     "pause_to_browser_ms",
     "throughput_ratio",
+    "agent_turn_overhead_ms",
+    "agent_history_ratio",
     "import_seconds",
 )
 

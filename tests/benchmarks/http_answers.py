@@ -43,15 +43,23 @@ _held: dict[int, Laps] = {}
 async def hold(rounds: int) -> Laps:
     """Return what `rounds` rounds took; held once for all figures."""
     if rounds not in _held:
-        async with embedded() as client:
-            target = client.service_client.config.target_host
-            async with working(target), service(target) as http:
-                hitl = HitlClient(client, task_queue=QUEUE)
-                async with http.stream("GET", "/requirements/events") as response:
-                    rows = _opened(response.aiter_lines())
-                    await _rounds(hitl, http, rows, min(WARM_UP, rounds), Laps())
-                    _held[rounds] = await _rounds(hitl, http, rows, rounds, Laps())
+        _held[rounds] = await hold_with(rounds, {}, {})
     return _held[rounds]
+
+
+async def hold_with(rounds: int, settings: dict[str, str], headers: dict[str, str]) -> Laps:
+    """Return what `rounds` rounds took, with these settings of both processes, called with these
+    headers.
+    """
+    async with embedded() as client:
+        target = client.service_client.config.target_host
+        async with working(target, settings), service(target, settings) as http:
+            http.headers.update(headers)
+            hitl = HitlClient(client, task_queue=QUEUE)
+            async with http.stream("GET", "/requirements/events") as response:
+                rows = _opened(response.aiter_lines())
+                await _rounds(hitl, http, rows, min(WARM_UP, rounds), Laps())
+                return await _rounds(hitl, http, rows, rounds, Laps())
 
 
 async def _rounds(

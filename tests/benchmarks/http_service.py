@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 from httpx2 import AsyncClient, ConnectError
 
@@ -17,10 +18,12 @@ TIMEOUT = 60.0
 
 
 @asynccontextmanager
-async def service(temporal: str) -> AsyncIterator[AsyncClient]:
+async def service(
+    temporal: str, more: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[AsyncClient]:
     """Run the service against a server for the length of the block, and yield a client of it."""
     port = await _free_port()
-    settings = {"HITL_API_PORT": str(port), "HITL_API_TASK_QUEUE": QUEUE}
+    settings = {"HITL_API_PORT": str(port), "HITL_API_TASK_QUEUE": QUEUE, **more}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "api"),
         env={**os.environ, **settings, "TEMPORAL_ADDRESS": temporal},

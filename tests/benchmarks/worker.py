@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import psutil
 from temporalio.client import Client
@@ -79,10 +81,13 @@ class Process:
 
 
 @asynccontextmanager
-async def working(address: str) -> AsyncIterator[Process]:
+async def working(
+    address: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Process]:
     """Run the process for the length of the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.benchmarks.worker", address),
+        env={**os.environ, **settings},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -66,3 +66,18 @@ class OneQuestion:
             f"Refund {order}?", timeout=timedelta(seconds=1), on_timeout=OnTimeout.approve
         )
         return "refunded by silence" if answer.approved and answer.timed_out else "kept"
+
+
+@workflow.defn
+class NotVerified:
+    """Asks once, on a worker that has no plugin, and so verifies no signature."""
+
+    @workflow.init
+    def __init__(self, order: str) -> None:
+        self.gate = hitl.Gate()
+
+    @workflow.run
+    async def run(self, order: str) -> str:
+        """Return who said yes, and how far that can be believed."""
+        answer = await self.gate.confirm(f"Refund {order}?")
+        return f"{answer.resolved_by}, {answer.identity.value}"

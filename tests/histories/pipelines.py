@@ -23,9 +23,11 @@ from temporal_hitl import (
     Steps,
     Workflow,
 )
+from tests.histories.agents import AGENTS
 from tests.histories.approvals import approvals
-from tests.histories.by_hand import AllQuestions, OneQuestion
+from tests.histories.by_hand import AllQuestions, NotVerified, OneQuestion
 from tests.histories.modes import MODES
+from workflows.support_desk import support_desk
 
 A_MOMENT = timedelta(seconds=1)
 """A deadline that a recording waits for."""
@@ -169,6 +171,15 @@ def _nested_continued() -> Workflow:
     return _nested("nested_continued_as_new", count)
 
 
+def _notified(name: str) -> Workflow:
+    hour = timedelta(hours=1)
+    both = [
+        Step(each, load, requires_confirmation=True, hitl_timeout=hour) for each in ("sign", "seal")
+    ]
+    last = Step("send", save, requires_confirmation=True)
+    return Workflow(name, [Parallel(*both, name="all"), last], notify=["nobody", "no-one"])
+
+
 def _signed() -> Workflow:
     review = HumanReview(requires_confirmation=True, roles=["finance"], timeout=timedelta(days=1))
     steps = [Step(name, load, human_review=review) for name in ("first", "second")]
@@ -196,12 +207,21 @@ MADE_BY: dict[str, Workflow | type] = {
     "step_failed_and_the_run_too": _failing("step_failed_and_the_run_too", "fail"),
     "early_stop": Workflow("early_stop", [load, stops, save]),
     "state_conflict": _conflict(),
+    "notified": _notified("notified"),
+    "notification": _notified("notification"),
     "signed_answer": _signed(),
     "approval_required": approvals(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
+    "by_hand_not_verified": NotVerified,
+    "support_desk": support_desk.workflow,
     **MODES,
+    **AGENTS,
 }
+INPUTS = {
+    "support_desk": "Please refund order 1007, add 10 EUR of goodwill, and delete my account.",
+}
+"""What a run is given, where that is not `rows`."""
 
 
 def pipelines_of(made_by: Workflow | type) -> list[Workflow]:

@@ -11,7 +11,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,25 +27,40 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from temporal_hitl import Answer, Confirm, Edit, HitlClient, HitlPlugin, Reject, Select
+from temporal_hitl import (
+    Answer,
+    Confirm,
+    Edit,
+    EditArguments,
+    HitlClient,
+    HitlPlugin,
+    Reject,
+    Select,
+)
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
 from temporal_hitl.local import serve
-from temporal_hitl.requirements import AnyResolution
+from temporal_hitl.requirements import AnyResolution, Question
 from temporal_hitl.signing import SigningKeys
+from tests.histories import agents, modes
 from tests.histories.approvals import Forgotten
-from tests.histories.modes import ANSWERS, LATER
-from tests.histories.pipelines import MADE_BY, pipelines_of, workflows_of
+from tests.histories.pipelines import INPUTS, MADE_BY, pipelines_of, workflows_of
 from tests.signatures import KEYS, confirmed, sign
 from tests.stage import SUGGESTED, server_options, until
 
 FOLDER = Path(__file__).parent
 IDENTITY = "golden"
 LIMIT = 30.0
+ANSWERS = {**modes.ANSWERS, **agents.ANSWERS}
+LATER = {**modes.LATER, **agents.LATER}
 SHORT = ("continued_as_new", "nested_continued_as_new", *LATER)
 """Recorded on a server that suggests to continue as new after few events: its last execution."""
+BARE = ("by_hand_not_verified",)
+"""Recorded on a worker without our plugin."""
 CHILDREN = {"nested_child": "all.sub"}
 """Recorded of a child of the run, by the path of its step."""
 
+NOTIFICATIONS = ("notification",)
+"""Recorded of what tells the first thing that there is to tell of the run."""
 STARTED_BY_OLA = ("approval_required",)
 
 Act = Callable[[HitlClient, str], Awaitable[None]]
@@ -211,6 +228,32 @@ async def confirm_reset_and_reject(client: HitlClient, run: str) -> None:
     await client.handle(run).signal("reject", args=["process", "on second thought"])
 
 
+async def answer_the_desk(client: HitlClient, run: str) -> None:
+    asked, called = "support_desk.1.ask_user", "support_desk.2"
+    await opened(client, run, asked)
+    (question,) = (await client.requirements(run)).open
+    assert isinstance(question, Question)
+    values = dict.fromkeys(question.form["properties"], "card")  # type: ignore[arg-type]
+    await client.resolve(run, Answer(requirement_id=asked, values=values, decision_id="1"))
+    keys = [f"{called}.{each}" for each in ("refund_order", "grant_goodwill", "delete_account")]
+    await opened(client, run, *keys)
+    edited = {"number": "1007", "cents": 40000, "paid_to": "card", "reason": "damaged"}
+    for answer in (
+        EditArguments(requirement_id=keys[0], arguments=edited, decision_id="2"),
+        Answer(requirement_id=keys[1], values={"cost_centre": "4711"}, decision_id="3"),
+        Reject(requirement_id=keys[2], feedback="not yet", decision_id="4"),
+    ):
+        await client.resolve(run, answer)
+
+
+async def confirm_both_and_cancel(client: HitlClient, run: str) -> None:
+    await opened(client, run, "all.sign", "all.seal")
+    for key in ("all.seal", "all.sign"):
+        await client.resolve(run, Confirm(requirement_id=key))
+    await opened(client, run, "send")
+    await client.cancel(run)
+
+
 async def sign_both(client: HitlClient, run: str) -> None:
     await opened(client, run, "pay.first", "pay.second")
     clerk = confirmed(client, run, "pay.second", roles=["clerk"])
@@ -229,9 +272,21 @@ async def approve_and_let_expire(client: HitlClient, run: str) -> None:
     await client.resolve(run, sign(client, run, yes, roles=["approver"]))
 
 
+async def sign_in_vain(client: HitlClient, run: str) -> None:
+    await opened(client, run, "confirmation")
+    signed = confirmed(client, run, "confirmation")
+    await client.handle(run).signal("resolve", signed.to_wire())
+    answer = Confirm(requirement_id="confirmation", resolved_by="ana", decision_id="1")
+    await client.resolve(run, answer)
+
+
 ACTS: dict[str, Act] = {
     "approval_required": approve_and_let_expire,
+    "support_desk": answer_the_desk,
+    "notified": confirm_both_and_cancel,
+    "notification": confirm_both_and_cancel,
     "signed_answer": sign_both,
+    "by_hand_not_verified": sign_in_vain,
     "every_container_asks": answer_each_container,
     "reset_and_asked_again": confirm_reset_and_reject,
     "nested": sign_in_the_child,
@@ -255,17 +310,17 @@ async def record(client: HitlClient, name: str) -> str:
     """Return the history of a run of `name`, as JSON."""
     made_by = MADE_BY[name]
     keys = SigningKeys.parse(KEYS)
+    plugin = HitlPlugin(pipelines_of(made_by), signing_keys=keys, approvals=Forgotten())
+    given = [INPUTS.get(name, "rows")]
     async with Worker(
         client.client,
         task_queue=name,
         workflows=workflows_of(made_by),
-        plugins=[
-            HitlPlugin(pipelines_of(made_by), signing_keys=keys, approvals=Forgotten()),
-        ],
+        plugins=[] if name in BARE else [plugin],
     ):
         handle = await client.client.start_workflow(
             made_by.__name__ if isinstance(made_by, type) else made_by.name,
-            args=["rows", {"user_id": "ola"}] if name in STARTED_BY_OLA else ["rows"],
+            args=[*given, {"user_id": "ola"}] if name in STARTED_BY_OLA else given,
             id=name,
             task_queue=name,
         )
@@ -275,6 +330,10 @@ async def record(client: HitlClient, name: str) -> str:
             await client.handle(name).result()
         handle = client.handle(name)
         told = client.handle(f"{name}.{CHILDREN[name]}") if name in CHILDREN else handle
+        if name in NOTIFICATIONS:
+            events = (await handle.fetch_history()).events
+            starts = [e.start_child_workflow_execution_initiated_event_attributes for e in events]
+            told = client.handle(next(each.workflow_id for each in starts if each.workflow_id))
         history = json.loads((await told.fetch_history()).to_json())
     return json.dumps(_without_stacks(history), indent=1, sort_keys=True) + "\n"
 
@@ -328,7 +387,9 @@ def main() -> None:
         print(f"kept, as --force was not given: {', '.join(there)}", file=sys.stderr)
     logging.getLogger("temporalio.activity").setLevel(logging.CRITICAL)  # steps fail on purpose
     if missing := [name for name in names if name not in there]:
-        asyncio.run(record_all(missing))
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["SUPPORT_DESK_DB"] = f"{folder}/shop.db"
+            asyncio.run(record_all(missing))
 
 
 if __name__ == "__main__":

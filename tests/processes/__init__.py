@@ -27,6 +27,13 @@ class Running:
             self.process.kill()
         await self.gone()
 
+    async def asked_to_end(self) -> None:
+        """Ask it to end, and return when it says that it does."""
+        self.process.terminate()
+        assert self.process.stdout is not None
+        line = await asyncio.wait_for(self.process.stdout.readline(), WAIT)
+        assert line, "it has ended without a word"
+
     async def gone(self) -> int:
         """Return its exit code, negative for a signal, once it has ended."""
         return await asyncio.wait_for(self.process.wait(), WAIT)

@@ -7,7 +7,7 @@ from importlib import import_module
 from workflows.demo.scripted import Scripted
 from workflows.demo.terminal import Terminal
 
-PIPELINES = ("data_release", "article_refinement", "refund")
+PIPELINES = ("data_release", "article_refinement", "refund", "support_desk")
 
 
 def main() -> int:

@@ -90,6 +90,34 @@ def error(draft: ErrorRequirement) -> None:
         draft.skip()
 
 
+def tool_confirmation(draft: StepRequirement) -> None:
+    """Approve a tool's call, with other arguments perhaps, or reject it and say why."""
+    match _one_of("Approve, edit or reject? (a/e/r): ", "approve", "edit", "reject"):
+        case "approve":
+            draft.confirm()
+        case "edit":
+            name = _text("Which argument? ")
+            draft.edit_arguments(**({name: _json(input("New value: "))} if name else {}))
+        case _:
+            draft.reject(feedback=_text("Why not? "))
+
+
+def tool_execution(draft: StepRequirement) -> None:
+    """What a tool gave that ran outside."""
+    draft.report(_json(input("Its result (text, JSON, or @FILE): ")))
+
+
+def tool_outcome(draft: StepRequirement) -> None:
+    """What became of a call that nobody knows of."""
+    match _one_of("Report, retry or skip? (rep/ret/s): ", "report", "retry", "skip"):
+        case "report":
+            tool_execution(draft)
+        case "retry":
+            draft.retry()
+        case _:
+            draft.skip()
+
+
 KINDS: dict[str, Callable[[Any], None]] = {
     "confirmation": confirmation,
     "user_input": user_input,
@@ -97,6 +125,11 @@ KINDS: dict[str, Callable[[Any], None]] = {
     "output_review": output_review,
     "iteration_review": iteration_review,
     "error": error,
+    "tool_confirmation": tool_confirmation,
+    "tool_input": user_input,
+    "question": user_input,
+    "tool_execution": tool_execution,
+    "tool_outcome": tool_outcome,
 }
 
 
@@ -116,7 +149,8 @@ def _text(question: str) -> str | None:
 def _hint(field: Mapping[str, Any], *, optional: bool) -> str:
     said = [field.get("description"), " or ".join(map(str, _choices(field)))]
     said += ["several with commas" if _kind(field) == "array" else None]
-    said += ["Enter for none" if optional else None]
+    there = field.get("default")
+    said += [f"Enter for {there}" if there is not None else "Enter for none" if optional else None]
     return f" ({'; '.join(filter(None, said))})"
 
 

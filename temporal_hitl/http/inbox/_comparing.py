@@ -10,16 +10,19 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import count
 from typing import Any, Literal, TypeAlias
 
-SIZE = 32_000
+SIZE = 100_000
 """Characters that each of two values may have, to be compared."""
-LINES = 2_000
+LINES = 4_000
 """Lines that each may have."""
 AROUND = 3
 """Lines shown before and after a change."""
 WORDS = 300
 """Words that a line may have, to be compared word by word."""
+PAIRS = 60
+"""Changed lines that are compared word by word."""
 ALIKE = 0.4
 """How alike two lines are, at least, for one to be the other with changes."""
 
@@ -70,7 +73,7 @@ def _text(value: Any) -> str:
 
 
 def _lines(old: Sequence[str], new: Sequence[str]) -> Iterator[Line]:
-    at = 0
+    at, pairs = 0, count()
     for group in SequenceMatcher(None, old, new).get_grouped_opcodes(AROUND):
         if group[0][1] > at:
             yield Line("skipped", count=group[0][1] - at)
@@ -78,19 +81,20 @@ def _lines(old: Sequence[str], new: Sequence[str]) -> Iterator[Line]:
             if what == "equal":
                 yield from (Line("same", [(False, text)]) for text in old[i:j])
             else:
-                yield from _changed(old[i:j], new[m:n])
+                yield from _changed(old[i:j], new[m:n], pairs)
         at = group[-1][2]
     if at and len(old) > at:
         yield Line("skipped", count=len(old) - at)
 
 
-def _changed(old: Sequence[str], new: Sequence[str]) -> Iterator[Line]:
+def _changed(old: Sequence[str], new: Sequence[str], pairs: Iterator[int]) -> Iterator[Line]:
     if len(old) != len(new):
         yield from (Line("gone", [(True, text)]) for text in old)
         yield from (Line("new", [(True, text)]) for text in new)
         return
     for before, after in zip(old, new, strict=True):
-        gone, come = _by_word(before, after)
+        whole = ([(True, before)], [(True, after)])
+        gone, come = _by_word(before, after) if next(pairs) < PAIRS else whole
         yield Line("gone", gone)
         yield Line("new", come)
 

@@ -17,6 +17,7 @@ from temporal_hitl.http._resolutions import decide
 from temporal_hitl.http._runs import RunId
 from temporal_hitl.http._service import key_of
 from temporal_hitl.http.inbox._comparing import Compared, compared
+from temporal_hitl.http.inbox._conversation import heard
 from temporal_hitl.http.inbox._list import Wanted
 from temporal_hitl.http.inbox._pages import Form, Page, PageRoute, Posted, Visit
 from temporal_hitl.http.inbox._run import seen
@@ -45,6 +46,7 @@ from temporal_hitl.requirements import (
     ToolConfirmation,
     ToolExecution,
     ToolInput,
+    ToolOutcome,
     UserInput,
 )
 
@@ -82,8 +84,8 @@ class Desk:
         if isinstance(asked, OutputReview | IterationReview):
             desk.output = _editor(asked.output)
         if isinstance(asked, ToolConfirmation):
-            desk.form = arguments(asked.tool_args, getattr(asked, "form", None))
-        if isinstance(asked, ToolExecution):
+            desk.form = arguments(asked.tool_args, asked.form or None)
+        if isinstance(asked, ToolExecution | ToolOutcome):
             desk.output = Widget("result", "lines", Words.tool_result, Words.tool_result_hint)
         return desk
 
@@ -124,7 +126,7 @@ class Desk:
             case "edit":
                 return self._edit(posted)
             case "report":
-                return {"result": anything(self._written_output(posted))}
+                return self._report(posted)
             case _:
                 return {}
 
@@ -147,6 +149,11 @@ class Desk:
         except Unreadable as wrong:
             self.output.problems = [str(wrong)]
             return None
+
+    def _report(self, posted: Posted) -> dict[str, Any]:
+        result, error = anything(self._written_output(posted)), posted.said("error")
+        self.written["error"] = posted.text("error")
+        return {"result": result, "error": error}
 
     def _written_output(self, posted: Posted) -> str:
         assert self.output is not None, "only reviews and reports are written"
@@ -237,6 +244,7 @@ async def _open(page: Page, run_id: str, desk: Desk, status: int = 200) -> Respo
     asked = desk.asked
     reviewed = isinstance(asked, OutputReview | IterationReview)
     previous = asked.previous if reviewed else None
+    said, earlier = await heard(page.here, run_id, asked)
     return page.render(
         "requirement.html",
         status,
@@ -247,6 +255,8 @@ async def _open(page: Page, run_id: str, desk: Desk, status: int = 200) -> Respo
         previous=previous,
         changes=await _changes(asked) if reviewed else None,
         arguments=shown(getattr(asked, "tool_args", None)),
+        said=said,
+        earlier=earlier,
         late=asked.deadline is not None and asked.deadline < datetime.now(UTC),
         run=await seen(page.here, run_id),
     )

@@ -111,6 +111,14 @@ class Page:
         """Return the path of a requirement's page."""
         return f"{self.run(run_id)}/requirements/{quote(requirement_id, safe='')}"
 
+    def web_ui(self, run_id: str) -> str | None:
+        """Return the run's page in the Temporal Web UI, where one is configured."""
+        address = self.pages.inbox.web_ui
+        if address is None:
+            return None
+        namespace = quote(self.here.client.client.namespace, safe="")
+        return f"{address.rstrip('/')}/namespaces/{namespace}/workflows/{quote(run_id, safe='')}"
+
     def may(self, role: str) -> bool:
         """Return whether whoever looks has a role."""
         return self.caller is not None and role in self.caller.roles

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Response
 from temporalio.client import WorkflowQueryFailedError
@@ -14,7 +13,7 @@ from temporalio.client import WorkflowQueryFailedError
 from temporal_hitl.client import RunRow
 from temporal_hitl.http._runs import RunId
 from temporal_hitl.http._service import Service
-from temporal_hitl.http.inbox._pages import Page, PageRoute, Visit
+from temporal_hitl.http.inbox._pages import PageRoute, Visit
 from temporal_hitl.http.inbox._showing import shown
 from temporal_hitl.http.inbox._words import Words, what, who
 from temporal_hitl.requirements import AnyRequirement, Refusal, ResolutionRecord, slug
@@ -40,7 +39,8 @@ class Seen:
     status: str
     row: RunRow
     output: WorkflowRunOutput | None = None
-    open: list[AnyRequirement] = field(default_factory=list[AnyRequirement])
+    open: list[tuple[str, AnyRequirement]] = field(default_factory=list[tuple[str, AnyRequirement]])
+    """What it and its child runs ask, each with the run that asks."""
     timeline: list[Happening] = field(default_factory=list[Happening])
     steps: list[tuple[str, str | None, str]] = field(
         default_factory=list[tuple[str, str | None, str]]
@@ -57,14 +57,15 @@ async def seen(here: Service, run_id: str) -> Seen:
         # Written by hand, with a gate alone.
         asked = await here.client.requirements(run_id, resolved=True)
         lines = [*map(_decision, asked.resolved), *map(_refusal, asked.refused)]
-        return Seen(run_id, row.workflow_name, row.status, row, None, asked.open, _sorted(lines))
+        open_ = [(run_id, each) for each in asked.open]
+        return Seen(run_id, row.workflow_name, row.status, row, None, open_, _sorted(lines))
     return Seen(
         run_id,
         output.workflow_name,
         output.status.value,
         row,
         output,
-        output.requirements,
+        [(run.run_id, each) for run in output.runs() for each in run.requirements],
         _timeline(output),
         _steps(output),
     )
@@ -127,15 +128,6 @@ def _done(output: StepOutput) -> tuple[str, str | None, str]:
     return "done", name, Words.step_done
 
 
-def web_ui(page: Page, run_id: str) -> str | None:
-    """Return the run's page in the Temporal Web UI, where one is configured."""
-    address = page.pages.inbox.web_ui
-    if address is None:
-        return None
-    namespace = quote(page.here.client.client.namespace, safe="")
-    return f"{address.rstrip('/')}/namespaces/{namespace}/workflows/{quote(run_id, safe='')}"
-
-
 last = APIRouter(route_class=PageRoute)
 """What matches any path below a run: after all else, as the id of a run may hold slashes."""
 
@@ -149,7 +141,6 @@ async def run_page(run_id: RunId, page: Visit) -> Response:
     return page.render(
         "run.html",
         run=run,
-        web_ui=web_ui(page, run_id),
         result=shown(ended),
         input=shown(given),
     )

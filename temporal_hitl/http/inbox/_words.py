@@ -55,6 +55,7 @@ class Words:
     of_root_run = "Run at the top"
     step = "Step"
     asked = "Asked"
+    told = "Told"
     round = "Round"
     retries = "Retries so far"
     of_limit = "{count} of {limit}"
@@ -148,6 +149,24 @@ class Words:
     edit = "Edit"
     edit_arguments = "Edit the arguments"
     tool_result = "Result"
+    tool_error = "Or what went wrong"
+    refused_before = "The tool refused what was given before"
+    conversation = "The conversation so far"
+    earlier_messages = "{count} earlier messages are left out; the HTTP API has them."
+    speakers: ClassVar[dict[str, str]] = {
+        "user": "User",
+        "agent": "Agent",
+        "tool": "Tool",
+        "system": "Instructions",
+        "other": "Other",
+    }
+    calls = "calls"
+    outcomes: ClassVar[dict[str, str]] = {
+        "success": "gave",
+        "denied": "was denied",
+        "failed": "failed",
+        "retried": "is to be called in another way",
+    }
     tool_result_hint = "JSON, or else it is taken as text. Empty stands for null."
     tool = "Tool"
     agent = "Agent"
@@ -238,6 +257,7 @@ class Words:
         "tool_confirmation": "Tool call",
         "tool_input": "Tool arguments",
         "tool_execution": "Tool result",
+        "tool_outcome": "Unknown outcome",
         "question": "Question",
     }
 

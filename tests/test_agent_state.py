@@ -1,0 +1,64 @@
+"""Every conversation in `tests/states/` can be gone on from, for ever: runs hold such now.
+
+Never edit a file to make a test pass: have the code read what it says.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from temporal_hitl._progress import AgentProgress
+from temporal_hitl.turns import AnyFed, Finished
+from tests.states import made
+from tests.states.record import STATES
+
+FOLDER = Path(__file__).parent / "states"
+_FED: TypeAdapter[list[AnyFed]] = TypeAdapter(list[AnyFed])
+
+
+def stored(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def fed_of(state: dict[str, Any]) -> list[AnyFed]:
+    return _FED.validate_python(state["answers"])
+
+
+async def goes_on(state: dict[str, Any]) -> Any:
+    """Return what the agent gives when it goes on from a stored conversation."""
+    given = {name: state[name] for name in ("messages", "usage", "checkpoint")}
+    taken = await made.ADAPTERS[state["adapter"]].turn(made.turn(**given, answers=fed_of(state)))
+    assert isinstance(taken, Finished), taken
+    return taken.output
+
+
+def test_every_state_is_claimed() -> None:
+    """Each file is one that `record` makes, and none is missing."""
+    assert sorted(STATES) == sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", STATES)
+async def test_goes_on(name: str) -> None:
+    """The agent is told of every answer as it was told when the file was made, and no tool that was
+    done is called.
+    """
+    state = stored(name)
+    made.ran.clear()
+
+    assert state["output"] == await goes_on(state)
+    assert [] == made.ran
+
+
+@pytest.mark.parametrize("name", STATES)
+async def test_is_kept(name: str) -> None:
+    """What a run carries from execution to execution is what the file says, and nothing less."""
+    state = stored(name)
+    kept = {each: state[each] for each in ("messages", "usage", "answers")}
+    again = AgentProgress.model_validate({**kept, "turn": 2}).model_dump(mode="json")
+
+    assert kept == {each: again[each] for each in kept}
