@@ -10,7 +10,7 @@ RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check \
 
 FROM python:3.11.14-slim-bookworm
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-RUN useradd --system --uid 10001 --no-create-home hitl && install --directory --owner hitl /files
+RUN useradd --system --uid 10001 --no-create-home hitl && install --directory --owner hitl /files /approvals
 COPY --from=build /venv /venv
 COPY activities /app/activities
 COPY workflows /app/workflows

@@ -36,6 +36,7 @@ def application(settings: Settings | None = None) -> FastAPI:
         authenticator=chosen.authenticator(),
         inbox=chosen.inbox(),
         signing_keys=chosen.keys(),
+        approvals=chosen.approvals(),
     )
 
 

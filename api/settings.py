@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 
+from temporal_hitl.approvals import FILE, ApprovalsFile
 from temporal_hitl.client import TASK_QUEUE
 from temporal_hitl.http import Authenticator, BearerTokens, Inbox, LoopbackOnly, is_loopback
 from temporal_hitl.signing import KEYS, SigningKeys
@@ -54,6 +55,14 @@ class Settings(BaseSettings):
     """`kid:secret[,kid:secret...]`: signs the answers of callers who have a name, and the workers
     verify them with the same keys. The first one signs."""
 
+    approvals_file: Path | None = Field(default=None, validation_alias=FILE)
+    """The file of approvals that the workers write, to be read here; on a volume of both."""
+
+    @field_validator("approvals_file", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        return given or None
+
     @field_validator("data_converter", mode="before")
     @classmethod
     def _where_one_is_set(cls, given: Any) -> Any:
@@ -83,6 +92,10 @@ class Settings(BaseSettings):
         """Return what answers are signed with; raises `OperatorError` for what is none."""
         text = "" if self.signing_keys is None else self.signing_keys.get_secret_value().strip()
         return SigningKeys.parse(text) if text else None
+
+    def approvals(self) -> ApprovalsFile | None:
+        """Return where approvals that have closed are read."""
+        return None if self.approvals_file is None else ApprovalsFile(self.approvals_file)
 
     def inbox(self) -> Inbox:
         """Return how the inbox is served."""

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from temporal_hitl._options import ActivityOptions
+from temporal_hitl.approvals import Approval, ApprovalStatus, ApprovalType
 from temporal_hitl.client import HitlClient, OpenRequirement
 from temporal_hitl.errors import (
     DefinitionError,
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
         Toolkit,
         UserControlFlowTools,
         UserFeedbackTools,
+        approval,
         tool,
         use_model,
     )
@@ -104,6 +106,9 @@ __all__ = [
     "ActivityOptions",
     "Agent",
     "Answer",
+    "Approval",
+    "ApprovalStatus",
+    "ApprovalType",
     "Ask",
     "AskingFunction",
     "Condition",
@@ -185,6 +190,7 @@ __all__ = [
     "WorkflowRunOutput",
     "WorkflowSession",
     "WorkflowStartedEvent",
+    "approval",
     "pause",
     "tool",
     "use_model",
@@ -205,6 +211,7 @@ _OF_AGENTS = frozenset(
         "Toolkit",
         "UserControlFlowTools",
         "UserFeedbackTools",
+        "approval",
         "tool",
         "use_model",
     }

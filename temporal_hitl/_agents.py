@@ -19,6 +19,7 @@ from temporalio import workflow
 
 from temporal_hitl._caller import StepFailed
 from temporal_hitl._calls import ToolGiven, TurnGiven
+from temporal_hitl._filing import Filing
 from temporal_hitl._forms import completed
 from temporal_hitl._functions import Functions
 from temporal_hitl._journal import Journal
@@ -67,6 +68,12 @@ EXHAUSTED = "temporal_hitl.UsageLimitExceeded"
 """The error type of an agent that has used what it may use."""
 INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
+NO_REQUESTER = "temporal_hitl.NoRequester"
+"""The error type of a call that nobody can approve, as nobody is known not to have started it."""
+NOBODY_KNOWN = (
+    "it was not called: somebody else than who started the run must approve it, and the run does"
+    " not say who that is (user_id)"
+)
 EDITED = "A person changed the arguments; the tool was called with: "
 
 _TAKEN: TypeAdapter[AnyTaken] = TypeAdapter(AnyTaken)
@@ -77,12 +84,18 @@ class Agents:
     """Runs the agents of a plan, each turn by turn, and keeps in `progress` how far they are."""
 
     def __init__(
-        self, functions: Functions, gate: Gate, progress: Progress, journal: Journal
+        self,
+        functions: Functions,
+        gate: Gate,
+        progress: Progress,
+        journal: Journal,
+        filing: Filing,
     ) -> None:
         self._functions = functions
         self._gate = gate
         self._progress = progress
         self._journal = journal
+        self._filing = filing
         self._alone: dict[str, asyncio.Lock] = {}
 
     async def run(self, agent: AgentPlan, node: StepPlan, scope: Scope) -> StepOutput:
@@ -185,6 +198,9 @@ class Agents:
         if need.asks is Asks.nobody:
             needed.arguments = dict(need.arguments)
             return None
+        if self._filing.is_for_nobody(need):
+            self._functions.note(StepFailed(scope.path, NO_REQUESTER, NOBODY_KNOWN))
+            return Failed(call_id=need.call_id, message=NOBODY_KNOWN)
         record = await self._decided(needed, KINDS[need.asks], agent, node, scope)
         if not record.approved:
             return refused(need, record)
@@ -283,9 +299,12 @@ class Agents:
     ) -> ResolutionRecord:
         if needed.asked is None:
             message, options = question_of(needed, kind, agent, node.review.notify)
+            options["excludes"] = self._filing.excluded(needed.need)
             needed.asked = self._gate.put(kind, name=node.name, message=message, **options)
             self._journal.paused(node, scope, self._gate.open[-1])
         record = await self._gate.closed(needed.asked)
+        # What nobody has on file is not executed.
+        await self._filing.filed(needed.asked)
         if record.timed_out and needed.need.on_timeout is OnTimeout.cancel:
             raise RunCancelled(f"{record.requirement_id}: {record.told()}")
         self._journal.continued(node, scope, record)

@@ -40,6 +40,8 @@ def memo(requirements: Sequence[AnyRequirement], rows: int) -> dict[str, Any]:
 
 def _row(requirement: AnyRequirement) -> dict[str, Any]:
     kept = {"id", "kind", "path", "name", "created_at", "deadline"}
+    if requirement.approval is not None:
+        kept |= {"approval", "roles", "tool_name", "agent_name"}
     row = requirement.model_dump(mode="json", include=kept)
     return {**row, "message": (requirement.template or requirement.message)[:MESSAGE]}
 

@@ -18,6 +18,7 @@ from temporal_hitl._budget import Budget
 from temporal_hitl._caller import Caller, Message, StepFailed
 from temporal_hitl._calls import PlanFound
 from temporal_hitl._children import Children, undisturbed
+from temporal_hitl._filing import Filing
 from temporal_hitl._given import Given
 from temporal_hitl._interpreter import Interpreter
 from temporal_hitl._journal import Journal
@@ -72,6 +73,7 @@ class Execution:
         self._children = Children(self._progress.children, gate, self._hold, message)
         self.journal = Journal(self._progress.told, options.session_id)
         """What this execution tells while it goes on."""
+        self._filing = Filing(gate, self._progress, options.user_id)
         self._walker: Interpreter | None = None
 
     async def run(self) -> dict[str, Any]:
@@ -82,6 +84,7 @@ class Execution:
         try:
             await self._until_done_or_quiet(walk, found)
             await walk
+            await self._filing.all_filed()
             await self._gate.notices.started()
         except RunCancelled as cancelled:
             await self._close()
@@ -109,6 +112,8 @@ class Execution:
         await self._gate.settled()
         await self._children.stop_all()
         await undisturbed(self._gate.notices.started())
+        if self._filing.busy:
+            await undisturbed(self._filing.all_filed())
 
     async def _walk(self, found: PlanFound) -> None:
         budget = self._budget(found)
@@ -123,6 +128,7 @@ class Execution:
             self._progress,
             self._events,
             self.journal,
+            self._filing,
         )
         self.journal.run_started(found.plan)
         await self._walker.walk(found.plan, self._input, self._state, self._results)
@@ -143,8 +149,12 @@ class Execution:
 
     async def _until_done_or_quiet(self, walk: asyncio.Task[None], found: PlanFound) -> None:
         while not walk.done():
-            await workflow.wait_condition(lambda: walk.done() or self._is_quiet())
-            if not walk.done():
+            await workflow.wait_condition(
+                lambda: walk.done() or self._filing.waits or self._is_quiet()
+            )
+            if self._filing.waits:
+                self._filing.begin()
+            elif not walk.done():
                 self._continue_as_new(found)
 
     # A new execution: only at an instant when nothing but gates, child runs and timers is pending,
@@ -152,7 +162,7 @@ class Execution:
 
     @property
     def _running(self) -> list[str]:
-        return [*self._caller.running, *self._children.busy]
+        return [*self._caller.running, *self._children.busy, *self._filing.busy]
 
     def _is_due(self) -> bool:
         info = workflow.info()
@@ -234,6 +244,7 @@ class Execution:
             resolutions=self._gate.records,
             refused=self._gate.refused,
             running=self._running,
+            approvals=self._filing.told(),
             blocked=self._gate.board.all_blocked,
             children=self._children.run_ids,
             events=self._events,

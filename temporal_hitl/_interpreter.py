@@ -21,6 +21,7 @@ from temporal_hitl._calls import Role
 from temporal_hitl._child_end import changes
 from temporal_hitl._children import Children
 from temporal_hitl._choices import choose
+from temporal_hitl._filing import Filing
 from temporal_hitl._functions import Failing, Functions
 from temporal_hitl._given import Given
 from temporal_hitl._journal import Journal
@@ -65,6 +66,7 @@ class Interpreter:
         progress: Progress,
         events: list[AnyEvent],
         journal: Journal,
+        filing: Filing,
     ) -> None:
         self._gate = gate
         self._children = children
@@ -77,7 +79,7 @@ class Interpreter:
         self._reviews = Reviews(gate, progress, self._happened, journal)
         of_run = options, self._session_id, progress
         self._functions = Functions(caller, budget, *of_run, self._reviews, self._happened, journal)
-        self._agents = Agents(self._functions, gate, progress, journal)
+        self._agents = Agents(self._functions, gate, progress, journal, filing)
 
     async def walk(
         self, plan: Plan, run_input: Any, state: State, results: list[StepOutput]

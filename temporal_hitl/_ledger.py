@@ -14,9 +14,9 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from temporal_hitl._permission import permit, where_to_sign
 from temporal_hitl.errors import (
     AlreadyResolved,
-    BadSignature,
     DecisionConflict,
     MalformedResolution,
     NotPermitted,
@@ -40,11 +40,10 @@ from temporal_hitl.requirements import (
     validate,
 )
 from temporal_hitl.review import form_of
-from temporal_hitl.signing import KEYS, Signed
+from temporal_hitl.signing import Signed
 
 REFUSALS_KEPT = 50
 """How many refused signals a run remembers; the oldest go first."""
-
 RECORDS_KEPT = 1000
 """How many decisions a run takes along when it continues as a new execution."""
 PAYLOAD_KEPT, REASON_KEPT = 500, 1000
@@ -89,8 +88,8 @@ class Ledger:
         """The child runs in flight, by path: whom to ask for what this run does not have."""
         self.beside: Callable[[AnyRequirement], AnyRequirement] | None = None
         """Adds what is told beside a question to those who ask for it."""
-        self.has_closed: Callable[[AnyRequirement, ResolutionRecord], None] | None = None
-        """Is told of each requirement that is closed, and how."""
+        self.has_closed: list[Callable[[AnyRequirement, ResolutionRecord], None]] = []
+        """Are told of each requirement that is closed, and how."""
         self._forms: dict[str, Form] = {}
         self._rounds: dict[str, int] = {}
         self._decisions: dict[str, str] = {}
@@ -175,7 +174,7 @@ class Ledger:
         """
         resolutions = self.check(data, now)
         for each in self.to_verify(resolutions):
-            _permit(self.open[each.requirement_id], signed.get(each.requirement_id))
+            permit(self.open[each.requirement_id], signed.get(each.requirement_id))
         return [
             self._apply(each, door, now, signed.get(each.requirement_id)) for each in resolutions
         ]
@@ -225,7 +224,7 @@ class Ledger:
             )
         asked = self.open[key]
         if asked.roles and resolution.signature is None:
-            raise NotPermitted(_where_to_sign(asked))
+            raise NotPermitted(where_to_sign(asked))
         validate(asked, resolution, self._forms[key])
         if asked.strict_deadline and _is_late(asked, resolution, now):
             raise TooLate(
@@ -277,18 +276,17 @@ class Ledger:
         record = ResolutionRecord(**place, **decided)
         del self.open[asked.id], self._forms[asked.id], self._sizes[asked.id]
         self.records[asked.id] = record
-        if self.has_closed is not None:
-            self.has_closed(asked, record)
+        for tell in self.has_closed:
+            tell(asked, record)
         return record
 
     def refuse(
         self, door: str, payload: Sequence[Any], reason: ResolutionError, now: datetime
     ) -> None:
         """Remember an answer that could not be applied, for whoever looks for it."""
-        seen = [_unsigned(each) for each in payload]
-        text = json.dumps(seen, default=repr, ensure_ascii=False)[:PAYLOAD_KEPT]
-        told = str(reason)[:REASON_KEPT]
-        self.refusals.append(Refusal(at=now, door=door, payload=text, reason=told))
+        seen = json.dumps([_unsigned(each) for each in payload], default=repr, ensure_ascii=False)
+        kept = {"payload": seen[:PAYLOAD_KEPT], "reason": str(reason)[:REASON_KEPT]}
+        self.refusals.append(Refusal(at=now, door=door, **kept))
         del self.refusals[:-REFUSALS_KEPT]
 
     def shorthand(self, action: str, args: Sequence[Any], paste: Sequence[str]) -> dict[str, Any]:
@@ -323,8 +321,10 @@ class Ledger:
         return f"; child runs answer for theirs: {', '.join(runs[:20])}{more}" if runs else ""
 
     def _open_ids(self) -> str:
-        ids = list(self.open)
-        more = f" and {len(ids) - 20} more" if len(ids) > 20 else ""
+        ids, more = (
+            list(self.open),
+            f" and {len(self.open) - 20} more" if len(self.open) > 20 else "",
+        )
         return f"open: {', '.join(ids[:20])}{more}" if ids else "nothing is open in this run"
 
 
@@ -344,25 +344,6 @@ def _refuse_doubles(resolutions: Sequence[AnyResolution]) -> None:
     for key in keys:
         if keys.count(key) > 1:
             raise DecisionConflict(f"decision id {key!r} stands for two decisions in one call")
-
-
-def _permit(asked: AnyRequirement, who: Signed | None) -> None:
-    if who is None:
-        raise BadSignature(f"{asked.id!r}: nobody has verified the signature of this answer")
-    if asked.roles and not any(role in who.roles for role in asked.roles):
-        has = ", ".join(who.roles) or "none"
-        raise NotPermitted(
-            f"{asked.id!r} is answered by {' or '.join(asked.roles)} only; {who.subject!r} has the"
-            f" roles: {has}"
-        )
-
-
-def _where_to_sign(asked: AnyRequirement) -> str:
-    return (
-        f"{asked.id!r} is answered by {' or '.join(asked.roles)} only, and nothing signs for who"
-        " answers here: answer it in the inbox or over the HTTP API, signed in with that role, or"
-        f" with temporal-hitl on a machine that has {KEYS}"
-    )
 
 
 def _identity(resolution: AnyResolution, who: Signed | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from temporal_hitl.requirements import (
     ToolOutcome,
     slug,
 )
-from temporal_hitl.review import OnTimeout
+from temporal_hitl.review import ApprovalType, OnTimeout
 from temporal_hitl.turns import AnyFed, Asks, Denied, Failed, Need, Value
 from temporal_hitl.workflow import Asking
 
@@ -59,6 +59,8 @@ def question_of(
         on_timeout=OnTimeout.skip if unsaid else need.on_timeout,
         strict_deadline=need.strict_deadline,
         shown=_shown(needed, kind, agent),
+        roles=need.roles,
+        approval=need.approval,
     )
     if need.timeout is not None:
         options["timeout"] = need.timeout
@@ -91,8 +93,13 @@ def guarded_still(need: Need, agent: AgentPlan) -> Need:
     """Return the need, with the guard that the plan knows where the code has none any more."""
     # Where the agent's code has meanwhile taken the guard away, or asks for something else.
     planned = agent.guarded.get(need.tool)
-    if planned is None or planned.asks is need.asks:
+    if planned is None:
         return need
+    # What needed an approval when the run began needs no other now.
+    required = planned.approval is ApprovalType.required
+    if planned.asks is need.asks:
+        now = {"form": need.form, "fields": need.fields}
+        return need.model_copy(update={**dict(planned), **now}) if required else need
     return need.model_copy(update=dict(planned))
 
 

@@ -16,10 +16,13 @@ from temporal_hitl._calls import PlanFound
 from temporal_hitl._ledger import GateState
 from temporal_hitl._scope import Meter, State
 from temporal_hitl._sizes import size_of
+from temporal_hitl.approvals import Approval
 from temporal_hitl.events import AnyEvent
 from temporal_hitl.run import StepOutput
 from temporal_hitl.turns import AnyFed, AnyTaken, Need
 
+APPROVALS_KEPT = 100_000
+"""Bytes of approvals that are on file and a run goes on telling of; the oldest go first."""
 FORM, ROUTE, REVIEW, FAILED = "~form", "~route", "~review", "~error"
 """What stands for a node's questions after its confirmation, below its path."""
 
@@ -208,13 +211,17 @@ class Progress(_Kept):
     """The agents at work, by the step's path, and below it the member's."""
     children: dict[str, ChildProgress] = {}
     """The child runs in flight; one that has ended is taken off at once."""
+    approvals: list[Approval] = []
+    """The latest of those that are on file."""
 
+    _approvals_size: int = PrivateAttr(default=0)
     _done_size: int = PrivateAttr(default=0)
     _tries_size: int = PrivateAttr(default=0)
     _meter: Meter = PrivateAttr(default_factory=Meter)
 
     def model_post_init(self, context: Any, /) -> None:
         """Count what was brought along."""
+        self._approvals_size = sum(len(each.model_dump_json()) for each in self.approvals)
         self._done_size = sum(_size_of(output) for output in self.done.values())
         self._tries_size = sum(each.size for each in self.tries.values())
         self._meter.bytes = sum(_size_of_states(each) for each in self.branches.values())
@@ -233,7 +240,15 @@ class Progress(_Kept):
         """How many bytes it has as JSON, about: names and numbers are not counted."""
         loops = sum(each.size for each in self.loops.values())
         agents = sum(each.size for each in self.agents.values())
-        return self._done_size + self._tries_size + self._meter.bytes + loops + agents
+        kept = self._done_size + self._tries_size + self._approvals_size
+        return kept + self._meter.bytes + loops + agents
+
+    def file(self, approval: Approval) -> None:
+        """Keep an approval that is on file, and no more of them than there is room for."""
+        self.approvals.append(approval)
+        self._approvals_size += len(approval.model_dump_json())
+        while self._approvals_size > APPROVALS_KEPT:
+            self._approvals_size -= len(self.approvals.pop(0).model_dump_json())
 
     @property
     def answered(self) -> list[str]:

@@ -24,11 +24,12 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
+from temporal_hitl._beside import Beside
 from temporal_hitl._registry import Registry
 from temporal_hitl._threads import DaemonThreads
 from temporal_hitl.client import HitlClient
 from temporal_hitl.errors import OperatorError
-from temporal_hitl.local import DEFAULT_DB_FILE, Server, connection, serve
+from temporal_hitl.local import DEFAULT_DB_FILE, Files, Server, connection, serve
 from temporal_hitl.plugin import HitlPlugin
 from temporal_hitl.primitives import Definition
 
@@ -95,10 +96,12 @@ class Site:
         return self.client
 
     async def _start(self) -> None:
+        assert self.server is not None, "only an embedded server's worker is ours"
+        beside = beside_of(self.server.files)
         self._worker = Worker(
             self.client.client,
             task_queue=self.client.task_queue,
-            plugins=[HitlPlugin(registry=self._registry)],
+            plugins=[HitlPlugin(registry=self._registry, beside=beside)],
             graceful_shutdown_timeout=DRAIN,
             # An ordinary pool refuses work at interpreter exit, which the SDK tells at length.
             workflow_task_executor=DaemonThreads(WORKFLOW_THREADS),
@@ -119,6 +122,12 @@ class Site:
     async def leave(self) -> None:
         """Stop working, as the process ends; the server goes with its own thread."""
         await self._stop(drain=False)
+
+
+def beside_of(files: Files) -> Beside:
+    """Return what stands beside the state of an embedded server."""
+    keys = None if files.database is None else files.beside("keys")
+    return Beside(keys, files.beside("approvals.jsonl"))
 
 
 _sites: dict[Any, asyncio.Task[Site]] = {}

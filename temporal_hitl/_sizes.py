@@ -134,6 +134,7 @@ _EMPTY: dict[str, Any] = {
     "session_state": {},
     "events": [],
     "refused": [],
+    "approvals": [],
     "requirements": [],
     "resolutions": [],
 }
@@ -146,6 +147,7 @@ _SHORTENED: dict[str, Callable[[dict[str, Any], str], None]] = {
     "content": _leave_out,
     "events": _leave_out,
     "refused": _leave_out,
+    "approvals": _leave_out,
     "requirements": _leave_out,
     "resolutions": _leave_out,
 }

@@ -106,7 +106,7 @@ class Verification:
     """What a worker verifies with; its keys are read when it starts."""
 
     def __init__(self) -> None:
-        self.keys: SigningKeys | None = None
+        self.find: Callable[[], SigningKeys | None] = lambda: None
 
     def activity(self) -> Callable[..., Any]:
         """Return the activity."""
@@ -119,9 +119,10 @@ class Verification:
         return verify
 
     def _one(self, signature: str, bound: Bound) -> dict[str, Any]:
-        if self.keys is None:
+        keys = self.find()
+        if keys is None:
             return {"problem": f"the worker of this run has no {KEYS}: an operator sets it there"}
         try:
-            return self.keys.verify(signature, bound).model_dump(mode="json")
+            return keys.verify(signature, bound).model_dump(mode="json")
         except BadSignature as bad:
             return {"problem": str(bad)}

@@ -58,6 +58,7 @@ from temporal_hitl.requirements import (
     Requirement,
     ResolutionRecord,
 )
+from temporal_hitl.review import ApprovalType
 from temporal_hitl.run import RunOptions, WorkflowRunOutput
 from temporal_hitl.stream_events import AnyStreamEvent
 from temporal_hitl.workflow import MEMO_KEY
@@ -87,6 +88,13 @@ class OpenRequirement(BaseModel):
     message: str
     created_at: datetime
     deadline: datetime | None = None
+    roles: tuple[str, ...] = ()
+    """Who may answer, where that is told here: of approvals alone."""
+    approval: ApprovalType | None = None
+    """Which approval it is, where it is one."""
+    tool_name: str | None = None
+    """What is to be approved."""
+    agent_name: str | None = None
 
     @classmethod
     def of(

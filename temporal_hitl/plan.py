@@ -206,6 +206,11 @@ def plan_activity(pipeline: str) -> str:
     return f"temporal_hitl.plan.{pipeline}"
 
 
+def approvals_activity(pipeline: str) -> str:
+    """Return the activity type by which the runs of a pipeline file their approvals."""
+    return f"temporal_hitl.approvals.{pipeline}"
+
+
 def child_activity(pipeline: str) -> str:
     """Return the activity type by which the runs of a pipeline look for their child runs."""
     return f"temporal_hitl.child.{pipeline}"

@@ -28,13 +28,16 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from temporal_hitl._activities import BEAT, activities_of
 from temporal_hitl._attributes import ensure_search_attributes
+from temporal_hitl._beside import Beside
 from temporal_hitl._line import Line
 from temporal_hitl._notices import NOTIFICATION
 from temporal_hitl._notifying import IS_OPEN, TELL, notification_type
 from temporal_hitl._registry import Registry
+from temporal_hitl._sink import Sink, check
 from temporal_hitl._threads import DaemonThreads
 from temporal_hitl._verifying import VERIFY, Verification
 from temporal_hitl._workflow_types import workflow_type
+from temporal_hitl.approvals import ApprovalsFile, ApprovalSink
 from temporal_hitl.errors import DefinitionError, HitlError
 from temporal_hitl.notifications import configured, telling_activities, warn_of_unknown
 from temporal_hitl.primitives import Definition
@@ -60,12 +63,16 @@ class HitlPlugin(SimplePlugin):
     run of such a name fails with a sentence.
 
     A worker verifies signed answers with the keys of `HITL_SIGNING_KEYS`, or `signing_keys`, which
-    is read when it starts; without keys it refuses them.
+    is read when it starts; without keys it refuses them. Approvals it files with `approvals`, or in
+    the file that `HITL_APPROVALS_FILE` names. A worker that an embedded server runs has both of
+    `beside`.
 
     Raises:
         DefinitionError: two pipelines of one name, or what is no pipeline.
         SearchAttributesMissing: at worker start, where the namespace lacks them and they cannot be
             created; with the command that an operator must run.
+        OperatorError: at worker start, where an approval is served, and the keys to verify it or
+            the file for it are missing.
     """
 
     def __init__(
@@ -75,11 +82,16 @@ class HitlPlugin(SimplePlugin):
         retired: Sequence[str] = (),
         registry: Registry | None = None,
         signing_keys: SigningKeys | None = None,
+        approvals: ApprovalSink | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self.registry = Registry(workflows, retired) if registry is None else registry
         self._line = Line()
         self._signing_keys = signing_keys
         self._verification = Verification()
+        self._approvals = approvals
+        self._sink = Sink()
+        self._beside = beside
         self._types = {name: workflow_type(name) for name in self.registry.names}
         self._notification = notification_type()
         super().__init__(
@@ -100,7 +112,11 @@ class HitlPlugin(SimplePlugin):
     def _with_activities(
         self, existing: Sequence[Callable[..., Any]] | None
     ) -> Sequence[Callable[..., Any]]:
-        ours = [*activities_of(self.registry, self._line), self._verification.activity()]
+        ours = [
+            *activities_of(self.registry, self._line),
+            *self._sink.activities(self.registry.names),
+            self._verification.activity(),
+        ]
         # One that runs workflows alone leaves the telling to others, unless it knows whom to tell.
         if existing or self.registry.names or configured():
             ours += telling_activities(self._line)
@@ -148,7 +164,13 @@ class HitlPlugin(SimplePlugin):
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Check the namespace's search attributes, then run the worker."""
         self._line.connect(worker.client)
-        self._verification.keys = self._signing_keys or SigningKeys.from_environment()
+        keys = self._signing_keys or SigningKeys.from_environment()
+        beside = self._beside
+        self._verification.find = beside.keys if keys is None and beside else lambda: keys
+        self._sink.sink = self._approvals or (
+            beside.approvals() if beside else ApprovalsFile.from_environment()
+        )
+        check(self.registry, self._sink.sink, verifies=keys is not None or beside is not None)
         warn_of_unknown(self.registry.plans)
         if self.registry.names:
             await ensure_search_attributes(worker.client)

@@ -19,6 +19,8 @@ from temporal_hitl._subscribers import subscribers
 from temporal_hitl.errors import DefinitionError
 
 __all__ = [
+    "APPROVER",
+    "ApprovalType",
     "FieldType",
     "HumanReview",
     "OnError",
@@ -63,6 +65,19 @@ class OnTimeout(StrEnum):
     """Leave the node out and go on."""
     approve = "approve"
     """Go on as if somebody had confirmed; recorded as decided by the timeout."""
+
+
+APPROVER = "approver"
+"""The role that approves, unless the author names others."""
+
+
+class ApprovalType(StrEnum):
+    """What an approval is for (seed 003, "Approval")."""
+
+    required = "required"
+    """Nothing is executed unless somebody who may has approved it, under a signature."""
+    audit = "audit"
+    """Whoever is asked decides, and the decision is on file."""
 
 
 class HumanReview(BaseModel):

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from temporal_hitl._flow import StepInput, StepOutput
+from temporal_hitl.approvals import Approval
 from temporal_hitl.drafts import Drafts, ErrorRequirement, StepRequirement
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.events import AnyEvent
@@ -100,6 +101,8 @@ class WorkflowRunOutput(_Shape):
     """What is open, oldest first."""
     resolutions: list[ResolutionRecord] = []
     """What was decided, in order."""
+    approvals: list[Approval] = []
+    """Those that have closed, the latest as far as there is room, and those that are open."""
     refused: list[Refusal] = []
     """Refused answers: the latest that came by signal, and those that `continue_run` sent."""
     running: list[str] = []

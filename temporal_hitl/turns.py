@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from temporal_hitl._flow import StepInput
 from temporal_hitl._forms import UserInputField
-from temporal_hitl.review import OnTimeout
+from temporal_hitl.review import ApprovalType, OnTimeout
 
 __all__ = [
     "Adapter",
@@ -136,6 +136,12 @@ class Guard(_Crossing):
     alone: bool = False
     """Whether no other such tool of the step runs meanwhile, as it reads and changes what they
     share."""
+    approval: ApprovalType | None = None
+    """Whether its decisions are on file, and whether only certain people may take them."""
+    roles: tuple[str, ...] = ()
+    """Who may decide, where not everybody may; only what they have signed counts then."""
+    excludes_requester: bool = False
+    """Whether who started the run may not decide."""
 
 
 class Need(Guard):

@@ -56,7 +56,7 @@ from temporal_hitl.requirements import (
     UserInput,
     slug,
 )
-from temporal_hitl.review import OnReject, OnTimeout, check_before
+from temporal_hitl.review import ApprovalType, OnReject, OnTimeout, check_before
 
 __all__ = ["BLOCKED_KEY", "MEMO_KEY", "Deadline", "Gate", "Policy"]
 
@@ -95,6 +95,10 @@ class Asking(Policy, total=False):
     """Where in a tree it is asked; made from the name unless given."""
     on_reject: OnReject | None
     """What a rejection does, where the library acts on it."""
+    excludes: Sequence[str]
+    """Who may not answer it, by the name that a signature says."""
+    approval: ApprovalType | None
+    """Which approval it is."""
     template: str | None
     """The question before it was filled in, where that alone may be seen in lists."""
     check: type[BaseModel]
@@ -125,7 +129,7 @@ class Gate:
         """What is shown of it from outside."""
         self.notices = Notices(self.board.note)
         """What those are told."""
-        self._ledger.has_closed = self.notices.closed
+        self._ledger.has_closed.append(self.notices.closed)
         self._closed: dict[str, asyncio.Future[None]] = {}
         self._doors = Doors(self._ledger, self._changed, self.board.show_details)
         self._doors.open()
@@ -215,6 +219,10 @@ class Gate:
         """Have who asks for what is open be told what `beside` makes of each."""
         self._ledger.beside = beside
 
+    def tell_closed(self, closed: Callable[[AnyRequirement, ResolutionRecord], None]) -> None:
+        """Have `closed` be told of each requirement as it closes."""
+        self._ledger.has_closed.append(closed)
+
     @property
     def records(self) -> list[ResolutionRecord]:
         """What was decided, in order."""
@@ -286,6 +294,8 @@ class Gate:
             on_reject=rest.get("on_reject"),
             round=turn,
             roles=_author(lambda: role_names(rest.get("roles"), f"{name}: roles")),
+            excludes=tuple(rest.get("excludes", ())),
+            approval=rest.get("approval"),
             notify=told,
             **rest.get("shown", {}),
         ).sealed()

@@ -64,6 +64,7 @@ NOT_RUN = {
     "touch tokens.toml": "of Docker's deployment",
     "curl --fail http://127.0.0.1:8000/": "of Docker's; tests/test_deployment.py asks it",
     "tcld ": "Temporal Cloud's",
+    "temporal-hitl approvals": "reads a file; tests/test_approvals_at_the_edges.py",
     "temporal-hitl doctor": "looks at what other tests have left, too; tests/test_cli_doctor.py",
     "temporal workflow reset ": "by events of one history; tests/test_reset.py",
     "temporal workflow update-options ": "of Worker Versioning; tests/test_worker_versioning.py",
@@ -76,6 +77,10 @@ RUN_ELSEWHERE = {
     ("README.md", "from temporalio.client import Client"): "tests/test_readme.py",
     ("README.md", "from temporal_hitl import Confirm, HitlClient"): "tests/test_readme.py",
     ("README.md", "from datetime import timedelta"): "tests/test_readme.py",
+    (
+        "docs/approvals.md",
+        "from temporal_hitl import Agent",
+    ): "tests/test_approvals_at_the_edges.py",
     ("README.md", "from temporal_hitl.agents import Agent"): "tests/test_readme.py",
     ("docs/http.md", "from collections.abc import AsyncGenerator"): "tests/test_http_docs.py",
     ("docs/inbox.md", "from fastapi import FastAPI"): "tests/test_inbox_runs.py",

@@ -5,6 +5,7 @@ allows, and with what it does not.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from schemathesis.checks import CHECKS
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Parallel, Step, StepInput, UserInputField, Workflow
+from temporal_hitl.approvals import ApprovalsFile
 from temporal_hitl.http import BearerTokens, hitl_router, tell_problems
 from tests.stage import ended, paused, replays, serving
 from tests.web import bearer, listening, tokens
@@ -53,14 +55,17 @@ every = Workflow(
 
 
 @pytest.mark.parametrize("examples", [2, pytest.param(200, marks=pytest.mark.slow)])
-async def test_the_document_is_what_is_done(env: WorkflowEnvironment, examples: int) -> None:
+async def test_the_document_is_what_is_done(
+    env: WorkflowEnvironment, tmp_path: Path, examples: int
+) -> None:
     """Every answer, to what the document allows and to what it does not, is one that it names, of
     the shape that it says, and none is a 500.
     """
     secret, kept = tokens(ana=["viewer", "reviewer", "operator"])
     async with serving(env, every) as client:
         app = FastAPI()
-        app.include_router(hitl_router(client, [every], authenticator=BearerTokens(kept)))
+        options = {"authenticator": BearerTokens(kept), "approvals": ApprovalsFile(tmp_path / "a")}
+        app.include_router(hitl_router(client, [every], **options))
         tell_problems(app)
         run = await client.start(every, "input", run_id="orders/7" if examples < 5 else "orders/8")
         await paused(client, run)

@@ -172,9 +172,8 @@ async def test_a_run_is_started(env: WorkflowEnvironment) -> None:
         started = await send(http, form, input='{"n": [1, 2]}')
         twice = await send(http, form, input='{"n": [1, 2]}')
         other = await send(http, form, input="else")
-        text = await send(
-            http, read(await http.get("/inbox/start/plain")), input="just\ntext", user_id="u"
-        )
+        again = read(await http.get("/inbox/start/plain"))
+        text = await send(http, again, input="just\ntext", session_id="s")
         pages = [each.headers["location"] for each in (started, text)]
         runs = [each.rpartition("/")[2] for each in pages]
         outputs = [await ended(client, each) for each in runs]
@@ -186,7 +185,11 @@ async def test_a_run_is_started(env: WorkflowEnvironment) -> None:
         await replays(client.handle(runs[0]), plain)
 
     assert [{"n": [1, 2]}, "just\ntext"] == [each.content for each in outputs]
-    assert "u" == outputs[1].user_id
+    assert ("otto", "s", []) == (
+        outputs[1].user_id,
+        outputs[1].session_id,
+        form.all("input", name="user_id"),
+    )
     assert started.headers["location"] == twice.headers["location"]
     assert (409, 404, 403) == (other.status_code, missing.status_code, refused.status_code)
     assert "else" == read(other).one("textarea", name="input").raw

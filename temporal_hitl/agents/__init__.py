@@ -7,6 +7,7 @@ core knows agents by `temporal_hitl.turns` alone. Needs the extra `agents`.
 from __future__ import annotations
 
 from temporal_hitl.agents._agent import Agent, adapter_of
+from temporal_hitl.agents._approval import approval
 from temporal_hitl.agents._asking import Ask, AskingFunction, NotDone
 from temporal_hitl.agents._controls import (
     ConfirmBeforeRun,
@@ -43,6 +44,7 @@ __all__ = [
     "UserFeedbackQuestion",
     "UserFeedbackTools",
     "adapter_of",
+    "approval",
     "tool",
     "use_model",
 ]

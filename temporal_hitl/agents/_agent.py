@@ -117,7 +117,7 @@ class Agent(Runnable):
         for each in (*self._listed(), *self._more()):
             if each.name in there:
                 raise DefinitionError(f"{where}: two tools are called {each.name!r}")
-            there[each.name] = each.until(self._timeout, self._on_timeout)
+            there[each.name] = each.complete().until(self._timeout, self._on_timeout)
         return there
 
     def _listed(self) -> list[Function]:

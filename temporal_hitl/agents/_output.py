@@ -6,6 +6,7 @@ from typing import Any
 
 from temporal_hitl.agents._requirement import RunRequirement
 from temporal_hitl.agents._views import ResolvedRequirement, ToolCallView
+from temporal_hitl.approvals import Approval
 from temporal_hitl.run import RunStatus, StepOutput, WorkflowRunOutput
 
 
@@ -67,6 +68,11 @@ class RunOutput:
         """All that it has waited for, in order, and what it waits for."""
         resolved = [ResolvedRequirement(each) for each in self.run.resolutions]
         return [*resolved, *self._open()]
+
+    @property
+    def approvals(self) -> list[Approval]:
+        """The run's approvals: those that have closed, and those that are open."""
+        return self.run.approvals
 
     def _open(self) -> list[RunRequirement]:
         for draft in self.run.step_requirements:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack, get_type_hints, overload
 
 from pydantic_ai import RunContext, Tool
@@ -17,13 +18,31 @@ from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
 from temporal_hitl._source import source_digest
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.requirements import digest_of
-from temporal_hitl.review import OnTimeout
+from temporal_hitl.review import ApprovalType, OnTimeout
 from temporal_hitl.turns import Asks, Guard
 
 Predicate = Callable[..., bool]
 
 INJECTED = ("session_state", "run_context")
 """Parameters of a tool that the run fills in, and no model sees."""
+
+
+_MARK = "__hitl_approval__"
+
+
+@dataclass(frozen=True)
+class Approving:
+    """What `@approval` says."""
+
+    type: ApprovalType
+    roles: tuple[str, ...] = ()
+    not_requester: bool = False
+
+
+def marked(function: Any, policy: Approving) -> Any:
+    """Return `function` with a mark that makes its tool an approval."""
+    setattr(function, _MARK, policy)
+    return function
 
 
 class ToolOptions(TypedDict, total=False):
@@ -87,6 +106,9 @@ class Function:
         cannot = self._asks is not Asks.confirmation
         if cannot and self._limits["on_timeout"] is OnTimeout.approve:
             raise DefinitionError(f"{where}: on_timeout='approve' cannot answer for a person")
+        self.approving: Approving | None = getattr(function, _MARK, None)
+        """Whether its calls are approvals."""
+        self._check_deadline()
 
     def _check_hidden(self, where: str) -> None:
         there = inspect.signature(self.function).parameters
@@ -96,6 +118,38 @@ class Function:
                     f"{where}: user_input_fields names {field!r}, which is no parameter of it;"
                     f" it has {', '.join(there) or 'none'}"
                 )
+
+    def _check_deadline(self) -> None:
+        if self._is_required and self._limits["on_timeout"] is OnTimeout.approve:
+            raise DefinitionError(
+                f"tool {self.name!r}: on_timeout='approve', and it needs an approval: what nobody"
+                " has approved is never executed; use 'skip' or 'cancel'"
+            )
+
+    @property
+    def _is_required(self) -> bool:
+        return self.approving is not None and self.approving.type is ApprovalType.required
+
+    def approved_by(self, policy: Approving) -> Function:
+        """Return this tool as an approval; raises `DefinitionError` where it can be none."""
+        made = self._with(approving=policy)
+        made._check_deadline()
+        return made.complete()
+
+    def complete(self) -> Function:
+        """Return this tool; raises `DefinitionError` where it is an audit of what asks nobody."""
+        if self.approving is not None and self._asked in (None, Asks.nobody):
+            raise DefinitionError(
+                f"tool {self.name!r}: @approval(type='audit') keeps what people decide, and this"
+                " tool asks nobody: add requires_confirmation=True, or use type='required'"
+            )
+        return self
+
+    @property
+    def _asked(self) -> Asks | None:
+        # An approval asks, whatever else the tool says.
+        asks = self._asks
+        return Asks.confirmation if self._is_required and asks in (None, Asks.nobody) else asks
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, asking nobody."""
@@ -117,25 +171,38 @@ class Function:
 
     def until(self, timeout: float | None, on_timeout: OnTimeout) -> Function:
         """Return this tool with a deadline, where its author wrote none."""
+        asks = self._asked
         if timeout is None or self._limits["timeout"] is not None:
             return self
-        cannot = on_timeout is OnTimeout.approve and self._asks is not Asks.confirmation
+        may = asks is Asks.confirmation and not self._is_required
+        cannot = on_timeout is OnTimeout.approve and not may
         limits = {"timeout": timeout, "on_timeout": OnTimeout.skip if cannot else on_timeout}
         return self._with(_limits={**self._limits, **limits})
 
     @property
     def guard(self) -> Guard | None:
         """What stands before it, or None where the agent may call it alone."""
-        if self._asks is None:
+        if self._asked is None:
             return None
         there = inspect.signature(self.function).parameters
-        return Guard(
-            asks=self._asks,
+        guard = Guard(
+            asks=self._asked,
             form=self._form(),
             conditional=self.predicate is not None,
             alone=any(each in there for each in INJECTED),
             **self._limits,
         )
+        return guard if self.approving is None else guard.model_copy(update=self._policy(guard))
+
+    def _policy(self, guard: Guard) -> dict[str, Any]:
+        approving = self.approving
+        assert approving is not None, "only an approval has one"
+        return {
+            "approval": approving.type,
+            "roles": approving.roles,
+            "excludes_requester": approving.not_requester,
+            "strict_deadline": guard.strict_deadline or self._is_required,
+        }
 
     @property
     def deadline(self) -> dict[str, Any]:
@@ -145,7 +212,7 @@ class Function:
 
     def _form(self) -> dict[str, Any]:
         # The whole of it: a person sees what the agent filled in, and may correct it.
-        return self.parameters if self._asks in (Asks.confirmation, Asks.input) else {}
+        return self.parameters if self._asked in (Asks.confirmation, Asks.input) else {}
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -251,10 +318,10 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             parameter.
     """
     if function is not None:
-        return Function(function)
+        return Function(function).complete()
 
     def make(function: Callable[..., Any]) -> Function:
-        return Function(function, **options)
+        return Function(function, **options).complete()
 
     return make
 

@@ -53,6 +53,10 @@ class Said:
             "TEMPORAL_HITL_USER",
         ),
     ] = None
+    role: Annotated[
+        list[str] | None,
+        _option("--role", "A role of who decides, where that is signed; HITL_ROLES unless said."),
+    ] = None
     comment: Annotated[str | None, _option("--comment", "Why.")] = None
     decision_id: Annotated[
         str | None,
@@ -66,7 +70,7 @@ class Said:
     def body(self) -> dict[str, Any]:
         """Return it as fields of a resolution."""
         said = {
-            "resolved_by": self.by or _login(),
+            "resolved_by": self.by or login(),
             "comment": self.comment,
             "decision_id": self.decision_id or uuid.uuid4().hex,
             "digest": self.digest,
@@ -74,7 +78,8 @@ class Said:
         return {name: value for name, value in said.items() if value is not None}
 
 
-def _login() -> str | None:
+def login() -> str | None:
+    """Return the name of who is logged in here, where they have one."""
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):  # A container's user may have no name.
@@ -141,8 +146,9 @@ class Place:
     async def send(self, said: Said, **body: Any) -> None:
         """Send the answer, and show its record."""
         answer = {**body, "requirement_id": self.requirement_id, **said.body()}
+        sent = signed(answer, self.hitl, self.run_id, said.role or (), self.at.beside)
         try:
-            record = await self.hitl.resolve(self.run_id, signed(answer, self.hitl, self.run_id))
+            record = await self.hitl.resolve(self.run_id, sent)
         except RunNotFound:
             raise await self._no_run() from None
         except UnknownRequirement:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from temporal_hitl.cli._answers import answer, confirm, edit, reject, report, retry, select, skip
+from temporal_hitl.cli._approvals import approvals
 from temporal_hitl.cli._command import command, shared
 from temporal_hitl.cli._dev import dev
 from temporal_hitl.cli._doctor import doctor
@@ -23,7 +24,7 @@ app = typer.Typer(name="temporal-hitl", no_args_is_help=True, pretty_exceptions_
 shared(app, HELP)
 for each in (list_, show, confirm, reject, answer, select, edit, report, retry, skip):
     command(app, each)
-for each in (run, runs, watch, cancel, doctor, worker, api):
+for each in (approvals, run, runs, watch, cancel, doctor, worker, api):
     command(app, each)
 for each in (token, dev):
     command(app, each, connects=False)

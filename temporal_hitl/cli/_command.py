@@ -16,10 +16,14 @@ from typing import Annotated, Any
 
 import typer
 
+from temporal_hitl._beside import Beside
+from temporal_hitl._site import beside_of
+from temporal_hitl.approvals import ApprovalsFile
 from temporal_hitl.cli._connection import Connection
 from temporal_hitl.cli._exits import TRACEBACK, Exit, Trouble, trouble, unexpected
 from temporal_hitl.cli._terminal import Terminal, plain
 from temporal_hitl.client import TASK_QUEUE, HitlClient
+from temporal_hitl.local import DEFAULT_DB_FILE, Files
 
 
 def _tell_version(wanted: bool) -> None:
@@ -48,6 +52,22 @@ class Session:
     async def client(self, task_queue: str = TASK_QUEUE) -> HitlClient:
         """Return a client; raises what `Connection.connect` does."""
         return HitlClient(await self.connection.connect(), task_queue=task_queue)
+
+    def beside(self) -> Beside | None:
+        """Return what stands beside the embedded server of this folder, where that is reached."""
+        embedded = self.connection.embedded()
+        return None if embedded is None else beside_of(embedded.files)
+
+    def approvals(self) -> ApprovalsFile | None:
+        """Return the file of approvals, where one can be read here."""
+        named = ApprovalsFile.from_environment()
+        if named is not None:
+            return named
+        # It is there though the server may not run.
+        configured = self.connection.configured().keys() - {"namespace"}
+        if configured or not DEFAULT_DB_FILE.exists():
+            return None
+        return beside_of(Files.of(DEFAULT_DB_FILE.resolve())).approvals()
 
     def command(self, *words: str) -> str:
         """Return a command of ours that can be pasted, with the same connection."""

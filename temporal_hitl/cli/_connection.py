@@ -25,7 +25,7 @@ from temporalio.service import RPCError
 from temporal_hitl.cli._exits import Usage
 from temporal_hitl.cli._modules import look_here
 from temporal_hitl.errors import ServerError
-from temporal_hitl.local import DEFAULT_DB_FILE, found
+from temporal_hitl.local import DEFAULT_DB_FILE, Found, found
 
 USUAL = "localhost:7233"
 
@@ -153,6 +153,15 @@ class Connection:
             variables[f"TEMPORAL_GRPC_META_{key.upper().replace('-', '_')}"] = value
         return variables
 
+    def embedded(self) -> Found | None:
+        """Return the embedded server of this folder, where one runs and nothing is configured.
+
+        Raises:
+            Usage: a profile, a file or an option that does not do.
+        """
+        # A namespace alone says nothing of where.
+        return None if self.configured().keys() - {"namespace"} else found(DEFAULT_DB_FILE)
+
     async def connect(self) -> Client:
         """Return a client.
 
@@ -161,8 +170,7 @@ class Connection:
             ServerError: nobody answers there.
         """
         config = self.configured()
-        # A namespace alone says nothing of where.
-        embedded = None if config.keys() - {"namespace"} else found(DEFAULT_DB_FILE)
+        embedded = self.embedded()
         converter = self._converter()
         if embedded is not None:
             config["target_host"] = embedded.address.target

@@ -15,14 +15,20 @@ import typer
 from temporalio.client import Client
 
 from temporal_hitl._attributes import SEARCH_ATTRIBUTES
+from temporal_hitl._beside import Beside
+from temporal_hitl._site import beside_of
+from temporal_hitl.cli._answers import login
 from temporal_hitl.cli._command import Session, TaskQueue
 from temporal_hitl.cli._exits import Usage
 from temporal_hitl.cli._modules import Contents, contents_of
 from temporal_hitl.cli._serving import GRACE, running, until_stopped, worker_for
+from temporal_hitl.cli._signing import own_roles
 from temporal_hitl.cli._web import HOST, PORT, Site, bound, listening, web_extra
 from temporal_hitl.client import TASK_QUEUE, HitlClient
 from temporal_hitl.local import DEFAULT_DB_FILE, Address, Server, connection, serve
 from temporal_hitl.plugin import THREADS
+from temporal_hitl.review import APPROVER
+from temporal_hitl.signing import SigningKeys
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Stage:
     """Set it to end all of them."""
     port: int | None
     """Where the inbox is to listen; None takes the usual port where it is free, else any."""
+    beside: Beside
+    """What signs and verifies here, and where approvals are filed."""
 
 
 @contextlib.asynccontextmanager
@@ -47,7 +55,10 @@ async def _inbox(stage: Stage) -> AsyncGenerator[dict[str, str]]:
         yield {"inbox": f"none: {missing}"}
         return
     inbox = web.Inbox(web_ui=stage.server.address.ui)
-    site = Site(stage.hitl, stage.contents.pipelines, web.LoopbackOnly(), inbox, grace=1)
+    mine = web.LoopbackOnly(signs_as=login() or "developer", roles=own_roles() or [APPROVER])
+    keys = SigningKeys.from_environment() or stage.beside.keys()
+    filed = stage.beside.approvals()
+    site = Site(stage.hitl, stage.contents.pipelines, mine, inbox, 1, keys, filed)
     async with listening(site, _listener(stage.port), stage.stopped) as told:
         yield told
 
@@ -67,7 +78,7 @@ async def _serving(stage: Stage) -> AsyncGenerator[dict[str, str]]:
     if not stage.contents.names:
         yield {"worker": "none: name a module of yours, or run temporal-hitl worker MODULE"}
         return
-    worker = worker_for(stage.hitl, stage.contents, [], THREADS, GRACE)
+    worker = worker_for(stage.hitl, stage.contents, [], THREADS, GRACE, stage.beside)
     async with running(worker, stage.stopped):
         names = ", ".join(stage.contents.names)
         yield {"worker": f"serves {names} on task queue {stage.hitl.task_queue!r}"}
@@ -110,7 +121,7 @@ async def dev(
         stack.callback(server.close)
         address = server.address
         hitl = HitlClient(await _client(server), task_queue=task_queue)
-        stage = Stage(server, hitl, contents, stopped, port)
+        stage = Stage(server, hitl, contents, stopped, port, beside_of(server.files))
         told = _told(address, None if in_memory else db)
         for part in PARTS:
             told |= await stack.enter_async_context(part(stage))

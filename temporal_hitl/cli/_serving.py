@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from temporalio.worker import Worker
 
+from temporal_hitl._beside import Beside
 from temporal_hitl._threads import DaemonThreads
 from temporal_hitl.cli._command import Session, TaskQueue
 from temporal_hitl.cli._exits import Exit, Usage
@@ -45,7 +46,7 @@ async def worker(
     """Serve every Workflow of these modules, and their @workflow.defn classes and activities."""
     contents = contents_of(modules)
     hitl = await at.client(task_queue)
-    serving = worker_for(hitl, contents, retired or [], steps, grace)
+    serving = worker_for(hitl, contents, retired or [], steps, grace, at.beside())
     async with until_stopped() as stopped, running(serving, stopped):
         told = {
             "address": hitl.client.service_client.config.target_host,
@@ -61,7 +62,12 @@ async def worker(
 
 
 def worker_for(
-    hitl: HitlClient, contents: Contents, retired: list[str], steps: int, grace: float
+    hitl: HitlClient,
+    contents: Contents,
+    retired: list[str],
+    steps: int,
+    grace: float,
+    beside: Beside | None = None,
 ) -> Worker:
     """Return a worker for what modules hold; raises `Usage` where there can be none."""
     try:
@@ -70,7 +76,7 @@ def worker_for(
             task_queue=hitl.task_queue,
             workflows=contents.workflows,
             activities=contents.activities,
-            plugins=[HitlPlugin(workflows=contents.pipelines, retired=retired)],
+            plugins=[HitlPlugin(workflows=contents.pipelines, retired=retired, beside=beside)],
             max_concurrent_activities=steps,
             activity_executor=DaemonThreads(steps),
             graceful_shutdown_timeout=timedelta(seconds=grace),

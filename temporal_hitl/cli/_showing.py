@@ -36,6 +36,8 @@ Typed = Callable[..., str]
 def commands(asked: AnyRequirement, run_id: str) -> list[str]:
     """Return the words of each command that answers `asked`."""
     place = f"{shlex.quote(run_id)} {shlex.quote(asked.id)}"
+    if len(asked.roles) == 1:
+        place += f" --role {asked.roles[0]}"  # Of several, who types knows which is theirs.
     arguments = json.dumps(asked.tool_args) if isinstance(asked, ToolConfirmation) else ""
     return [
         words.format(place, shlex.quote(arguments))
@@ -81,7 +83,9 @@ def _open(asked: AnyRequirement, run_id: str, typed: Typed) -> Iterator[str]:
 
 
 def _only(asked: AnyRequirement) -> str:
-    return f"only: {', '.join(asked.roles)} (signed)"
+    but = f", not {', '.join(asked.excludes)}" if asked.excludes else ""
+    kind = f"; approval: {asked.approval.value}" if asked.approval else ""
+    return f"only: {', '.join(asked.roles)} (signed){but}{kind}"
 
 
 def _deadline(asked: AnyRequirement) -> str:

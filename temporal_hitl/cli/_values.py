@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,18 @@ def from_outside(given: str) -> str:
         return Path(given[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Usage(f"cannot read {given[1:]!r}: {error}") from error
+
+
+def moment(given: str | None, option: str) -> datetime | None:
+    """Return a day, or a moment of one.
+
+    Raises:
+        Usage: it is none.
+    """
+    try:
+        return None if given is None else datetime.fromisoformat(given)
+    except ValueError as error:
+        raise Usage(f"{option} takes 2026-11-21 or 2026-11-21T09:30, not {given!r}") from error
 
 
 def json_or_text(given: str) -> Any:

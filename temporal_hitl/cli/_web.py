@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from temporal_hitl.approvals import ApprovalsFile
 from temporal_hitl.cli._command import Session
 from temporal_hitl.cli._exits import Usage
 from temporal_hitl.cli._modules import contents_of
@@ -68,13 +69,10 @@ async def api(
     """Serve the HTTP API and the inbox; what any run of the namespace asks is answered there."""
     web = web_extra()
     authenticator = _authenticator(web, host, tokens_file)
-    site = Site(
-        await at.client(task_queue),
-        contents_of(modules or []).pipelines,
-        authenticator,
-        web.Inbox(key=_key(session_key), web_ui=web_ui),
-        graceful_shutdown,
-    )
+    hitl, pipelines = await at.client(task_queue), contents_of(modules or []).pipelines
+    inbox = web.Inbox(key=_key(session_key), web_ui=web_ui)
+    keys, filed = SigningKeys.from_environment(), at.approvals()
+    site = Site(hitl, pipelines, authenticator, inbox, graceful_shutdown, keys, filed)
     listener = bound(host, port)
     async with until_stopped() as stopped, listening(site, listener, stopped) as told:
         at.terminal.tell(told, *(f"{name:10}{said}" for name, said in told.items()))
@@ -125,6 +123,10 @@ class Site:
     inbox: Inbox
     grace: int
     """Seconds that open calls are given at the end."""
+    keys: SigningKeys | None = None
+    """What signs the answers of who has a name."""
+    approvals: ApprovalsFile | None = None
+    """Where approvals that have closed are read."""
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -161,7 +163,8 @@ async def listening(
         site.pipelines,
         authenticator=site.authenticator,
         inbox=site.inbox,
-        signing_keys=SigningKeys.from_environment(),
+        signing_keys=site.keys,
+        approvals=site.approvals,
     )
     limit = site.grace + LAST
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=limit))

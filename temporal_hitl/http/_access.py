@@ -74,6 +74,8 @@ class Caller(BaseModel):
     user: str | None
     """The identity, which is `resolved_by` of every answer; None where nobody is asked for one."""
     roles: frozenset[str]
+    signs_as: str | None = None
+    """In whose name answers are signed of a caller who has none, and gives none."""
 
     def must_be(self, role: Role) -> None:
         """Raise `NotAllowed` unless the caller has `role`."""
@@ -101,12 +103,22 @@ _OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 class LoopbackOnly:
     """Asks nobody for a name, and so serves this machine alone; everybody on it may do everything.
 
+    With `signs_as`, for a developer's own machine, answers are signed in that name, or the one that
+    they give, with all of `roles`; where the service has keys.
+
     Whether a request comes from this machine is seen by both ends of its connection, by what a
     proxy adds, by the name that it calls the server (a page of another site may have its own name
     point here), and by the site that a browser says it comes from.
     """
 
     scheme: Scheme | None = None
+
+    def __init__(self, *, signs_as: str | None = None, roles: Iterable[str] = ()) -> None:
+        self._caller = Caller(
+            user=None,
+            roles=frozenset([*(each.value for each in Role), *roles]),
+            signs_as=signs_as,
+        )
 
     async def authenticate(self, request: Request) -> Caller:
         """Return a caller without a name; raises `NotAllowed` for any other machine."""
@@ -131,7 +143,7 @@ class LoopbackOnly:
         origin = request.headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             raise NotAllowed(f"without authentication a page of {origin} may not call this")
-        return Caller(user=None, roles=frozenset(each.value for each in Role))
+        return self._caller
 
 
 def _hostname(host: str) -> str | None:

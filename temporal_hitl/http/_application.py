@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
+from temporal_hitl.approvals import ApprovalsFile
 from temporal_hitl.client import HitlClient
 from temporal_hitl.http._access import Authenticator
 from temporal_hitl.http._health import health_router
@@ -27,6 +28,7 @@ def hitl_application(
     authenticator: Authenticator | None = None,
     inbox: Inbox | None = None,
     signing_keys: SigningKeys | None = None,
+    approvals: ApprovalsFile | None = None,
 ) -> FastAPI:
     """Return an application with what `hitl_router` has, and `/health`; `/` leads to the inbox, or
     else to the document of the API.
@@ -45,6 +47,7 @@ def hitl_application(
                 authenticator=authenticator,
                 inbox=inbox,
                 signing_keys=signing_keys,
+                approvals=approvals,
             )
         )
         yield

@@ -185,11 +185,12 @@ def _resolution(
         "resolved_by": caller.user or claimed,
     }
     resolution = parse_resolution({**said, **beside})
-    if here.signer is None or caller.user is None:
+    subject = caller.user or (caller.signs_as and (claimed or caller.signs_as))
+    if here.signer is None or not subject:
         return resolution
     namespace = here.client.client.namespace
     return here.signer.sign(
-        resolution, namespace=namespace, run_id=run_id, subject=caller.user, roles=caller.roles
+        resolution, namespace=namespace, run_id=run_id, subject=subject, roles=caller.roles
     )
 
 

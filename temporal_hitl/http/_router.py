@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from fastapi import APIRouter, Depends
 from temporalio.client import Client
 
+from temporal_hitl.approvals import ApprovalsFile
 from temporal_hitl.client import HitlClient
-from temporal_hitl.http import _events, _pipelines, _requirements, _resolutions, _runs
+from temporal_hitl.http import _approvals, _events, _pipelines, _requirements, _resolutions, _runs
 from temporal_hitl.http._access import Authenticator, LoopbackOnly
 from temporal_hitl.http._problems import ProblemRoute
 from temporal_hitl.http._service import entrance, service_of
@@ -26,6 +27,7 @@ def hitl_router(
     authenticator: Authenticator | None = None,
     inbox: Inbox | None = None,
     signing_keys: SigningKeys | None = None,
+    approvals: ApprovalsFile | None = None,
 ) -> APIRouter:
     """Return the HTTP API over the runs of the client's namespace.
 
@@ -33,16 +35,19 @@ def hitl_router(
     answered. Without an `authenticator` only this machine is served. With an `inbox`, its pages are
     at `/inbox`. With `signing_keys`, which the workers have too, the answers of callers who have a
     name are signed, and may answer what is for certain roles; without, who decides is a claim.
+    `approvals` is the file that the workers write, by default the one that `HITL_APPROVALS_FILE`
+    names.
     What goes wrong is told as `application/problem+json`, whatever application the router is
     included in.
     """
     hitl = client if isinstance(client, HitlClient) else HitlClient(client)
-    service = service_of(hitl, workflows, authenticator or LoopbackOnly(), signing_keys)
+    filed = approvals or ApprovalsFile.from_environment()
+    service = service_of(hitl, workflows, authenticator or LoopbackOnly(), signing_keys, filed)
     scheme = service.authenticator.scheme
     dependencies = [Depends(entrance(service)), *([Depends(scheme)] if scheme else [])]
     router = APIRouter(route_class=ProblemRoute, dependencies=dependencies)
     # What matches any path below a run comes last.
-    for each in (_pipelines, _runs, _requirements, _resolutions, _events):
+    for each in (_pipelines, _approvals, _runs, _requirements, _resolutions, _events):
         router.include_router(each.router)
     router.include_router(_runs.last)
     if inbox is None:

@@ -80,6 +80,7 @@ async def begin(here: Service, caller: Caller, start: Start, key: str | None) ->
     and whether it is new.
     """
     definition = _definition(here, start.pipeline)
+    start = _for(caller, start)
     options = RunOptions(**start.model_dump(include=set(RunOptions.model_fields)))
     how: dict[str, Any] = {}
     if key is not None:
@@ -96,6 +97,17 @@ async def begin(here: Service, caller: Caller, start: Start, key: str | None) ->
         await _check_same(here, how["run_id"], how["memo"])
         return how["run_id"], False
     return run_id, True
+
+
+def _for(caller: Caller, start: Start) -> Start:
+    # Who may not approve it is who started it, and that is who calls.
+    if caller.user is None:
+        return start
+    if start.user_id not in (None, caller.user):
+        told = f"who starts a run is who calls, {caller.user!r}; leave it out"
+        problem = FieldProblem(field="body.user_id", detail=told)
+        raise refused(422, f"user_id: {told}", errors=[problem])
+    return start.model_copy(update={"user_id": caller.user})
 
 
 def _definition(here: Service, name: str) -> Definition:

@@ -15,6 +15,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from temporal_hitl._compile import Compiled, compile_definition
+from temporal_hitl.approvals import ApprovalsFile
 from temporal_hitl.client import HitlClient
 from temporal_hitl.http._access import Authenticator, Caller, NotAllowed, Role
 from temporal_hitl.http._snapshot import Snapshot
@@ -33,6 +34,8 @@ class Service:
     snapshot: Snapshot
     signer: Signer | None = None
     """Signs the answers of callers who have a name; where there is none, they are claims."""
+    approvals: ApprovalsFile | None = None
+    """Where approvals that have closed are read."""
 
 
 def service_of(
@@ -40,12 +43,13 @@ def service_of(
     workflows: Iterable[Definition],
     authenticator: Authenticator,
     signing_keys: SigningKeys | None = None,
+    approvals: ApprovalsFile | None = None,
 ) -> Service:
     """Return a service for these pipelines and all that are nested in them."""
     family = [each for given in workflows for each in compile_definition(given).family]
     pipelines = {each.name: compile_definition(each) for each in family}
     signer = None if signing_keys is None else Signer(signing_keys, Channel.http)
-    return Service(client, pipelines, authenticator, Snapshot(client), signer)
+    return Service(client, pipelines, authenticator, Snapshot(client), signer, approvals)
 
 
 def entrance(service: Service) -> Callable[[Request], Awaitable[None]]:

@@ -6,12 +6,14 @@ package knows nothing of runs and workers: a server is all that it keeps.
 """
 
 from temporal_hitl.local._address import Address, connection, ui_url
+from temporal_hitl.local._files import Files
 from temporal_hitl.local._server import DEFAULT_DB_FILE, Found, Server, found, serve
 from temporal_hitl.local._storage import FolderStorage
 
 __all__ = [
     "DEFAULT_DB_FILE",
     "Address",
+    "Files",
     "FolderStorage",
     "Found",
     "Server",

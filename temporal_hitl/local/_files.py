@@ -87,11 +87,18 @@ class Files:
         os.close(descriptor)
         return cls(Path(name), Path(name).with_suffix(".values"))
 
+    def beside(self, suffix: str) -> Path:
+        """Return the path of one more file of the database; `forget` deletes that of memory's."""
+        if self.database is None:
+            return self.log.with_suffix(f".{suffix}")
+        return self.database.with_name(f"{self.database.name}.{suffix}")
+
     def forget(self) -> None:
         """Delete what only a server in memory needed."""
         if self.database is None:
-            self.log.unlink(missing_ok=True)
             shutil.rmtree(self.values, ignore_errors=True)
+            for each in self.log.parent.glob(f"{self.log.stem}.*"):
+                each.unlink(missing_ok=True)
 
     def __str__(self) -> str:
         return "memory" if self.database is None else str(self.database)

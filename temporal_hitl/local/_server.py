@@ -57,6 +57,8 @@ class Found:
     address: Address
     data_converter: DataConverter
     """What a client of it needs, as `Server.data_converter`."""
+    files: Files
+    """Where its state is kept, and what may stand beside it."""
 
 
 def found(db_file: str | Path) -> Found | None:
@@ -68,7 +70,7 @@ def found(db_file: str | Path) -> Found | None:
     record = files.recorded()
     if record is None or record.unfinished or not answers(record.ports):
         return None
-    return Found(_address(record.ports), converter_with(files.values))
+    return Found(_address(record.ports), converter_with(files.values), files)
 
 
 def _address(ports: Ports) -> Address:
@@ -104,6 +106,11 @@ class Server:
     def data_converter(self) -> DataConverter:
         """What a client of this server needs: values of any size, the large ones in a folder."""
         return converter_with(self._keeper.files.values)
+
+    @property
+    def files(self) -> Files:
+        """Where its state is kept, and what may stand beside it."""
+        return self._keeper.files
 
     @property
     def failure(self) -> ServerError | None:

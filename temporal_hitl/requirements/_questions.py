@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from temporal_hitl.errors import DefinitionError
-from temporal_hitl.review import OnReject, OnTimeout, UserInputField
+from temporal_hitl.review import ApprovalType, OnReject, OnTimeout, UserInputField
 
 
 def slug(name: str) -> str:
@@ -64,6 +64,10 @@ class Requirement(Wire):
     """The how manieth time this place asks."""
     roles: tuple[str, ...] = ()
     """Who may answer, where not everybody may: whoever is signed as one of these."""
+    excludes: tuple[str, ...] = ()
+    """Who may not answer, whatever their roles: who asked for it, say."""
+    approval: ApprovalType | None = None
+    """Which approval it is, where it is one: then it is on file."""
     notify: tuple[str, ...] = ()
     """Who is told that it is open, about to be late, and closed: names of subscribers."""
     digest: str = ""

@@ -24,6 +24,7 @@ from temporal_hitl import (
     Workflow,
 )
 from tests.histories.agents import AGENTS
+from tests.histories.approvals import approvals
 from tests.histories.by_hand import AllQuestions, NotVerified, OneQuestion
 from tests.histories.modes import MODES
 from workflows.support_desk import support_desk
@@ -209,6 +210,7 @@ MADE_BY: dict[str, Workflow | type] = {
     "notified": _notified("notified"),
     "notification": _notified("notification"),
     "signed_answer": _signed(),
+    "approval_required": approvals(),
     "by_hand_all_questions": AllQuestions,
     "by_hand_one_question_timed_out": OneQuestion,
     "by_hand_not_verified": NotVerified,

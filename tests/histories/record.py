@@ -42,6 +42,7 @@ from temporal_hitl.local import serve
 from temporal_hitl.requirements import AnyResolution, Question
 from temporal_hitl.signing import SigningKeys
 from tests.histories import agents, modes
+from tests.histories.approvals import Forgotten
 from tests.histories.pipelines import INPUTS, MADE_BY, pipelines_of, workflows_of
 from tests.signatures import KEYS, confirmed, sign
 from tests.stage import SUGGESTED, server_options, until
@@ -60,6 +61,7 @@ CHILDREN = {"nested_child": "all.sub"}
 
 NOTIFICATIONS = ("notification",)
 """Recorded of what tells the first thing that there is to tell of the run."""
+STARTED_BY_OLA = ("approval_required",)
 
 Act = Callable[[HitlClient, str], Awaitable[None]]
 
@@ -262,6 +264,14 @@ async def sign_both(client: HitlClient, run: str) -> None:
     await client.handle(run).signal("resolve", sign(client, run, second).to_wire())
 
 
+async def approve_and_let_expire(client: HitlClient, run: str) -> None:
+    wipe, mail = "approval_required.1.wipe", "approval_required.1.mail"
+    await opened(client, run, wipe, mail)
+    await client.handle(run).signal("reject", args=[mail, "not yet"])
+    yes = Confirm(requirement_id=wipe, comment="as agreed", decision_id="1")
+    await client.resolve(run, sign(client, run, yes, roles=["approver"]))
+
+
 async def sign_in_vain(client: HitlClient, run: str) -> None:
     await opened(client, run, "confirmation")
     signed = confirmed(client, run, "confirmation")
@@ -271,6 +281,7 @@ async def sign_in_vain(client: HitlClient, run: str) -> None:
 
 
 ACTS: dict[str, Act] = {
+    "approval_required": approve_and_let_expire,
     "support_desk": answer_the_desk,
     "notified": confirm_both_and_cancel,
     "notification": confirm_both_and_cancel,
@@ -298,7 +309,9 @@ ACTS: dict[str, Act] = {
 async def record(client: HitlClient, name: str) -> str:
     """Return the history of a run of `name`, as JSON."""
     made_by = MADE_BY[name]
-    plugin = HitlPlugin(workflows=pipelines_of(made_by), signing_keys=SigningKeys.parse(KEYS))
+    keys = SigningKeys.parse(KEYS)
+    plugin = HitlPlugin(pipelines_of(made_by), signing_keys=keys, approvals=Forgotten())
+    given = [INPUTS.get(name, "rows")]
     async with Worker(
         client.client,
         task_queue=name,
@@ -307,7 +320,7 @@ async def record(client: HitlClient, name: str) -> str:
     ):
         handle = await client.client.start_workflow(
             made_by.__name__ if isinstance(made_by, type) else made_by.name,
-            INPUTS.get(name, "rows"),
+            args=[*given, {"user_id": "ola"}] if name in STARTED_BY_OLA else given,
             id=name,
             task_queue=name,
         )

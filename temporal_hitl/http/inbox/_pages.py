@@ -125,8 +125,9 @@ class Page:
 
     def may_answer(self, asked: AnyRequirement) -> bool:
         """Return whether the answers of whoever looks are signed as what `asked` is for."""
-        is_signed = self.here.signer is not None and self.caller is not None and self.caller.user
-        return not asked.roles or bool(is_signed and any(map(self.may, asked.roles)))
+        name = self.caller and (self.caller.user or self.caller.signs_as)
+        is_signed = self.here.signer is not None and bool(name) and name not in asked.excludes
+        return not asked.roles or (is_signed and any(map(self.may, asked.roles)))
 
     def who(self, role: Role) -> Caller:
         """Return who looks; raises `NotAllowed` unless they have `role`."""

@@ -92,6 +92,37 @@ class Words:
     attempts = "Executions that failed"
     arguments = "Arguments"
 
+    approval = "Approval"
+    approval_does: ClassVar[dict[str, str]] = {
+        "required": "nothing is executed without it, and it is on file",
+        "audit": "what is decided is on file",
+    }
+    not_by = "not by {names}, who started the run"
+    approvals = "Approvals"
+    approvals_count = "{count} approvals"
+    approval_type = "Type"
+    approval_types: ClassVar[dict[str, str]] = {"required": "required", "audit": "audit"}
+    approval_statuses: ClassVar[dict[str, str]] = {
+        "pending": "waits",
+        "approved": "approved",
+        "rejected": "rejected",
+        "expired": "expired",
+        "cancelled": "cancelled",
+    }
+    approval_closers: ClassVar[dict[str, str]] = {
+        "human": "somebody who gave no name",
+        "timeout": "the deadline",
+        "policy": "the run",
+    }
+    no_approvals = "No approval is like that."
+    no_approvals_file = (
+        "Only what waits is shown: this service reads no file of approvals. An operator sets"
+        " HITL_APPROVALS_FILE to the file that the workers write."
+    )
+    decided_by = "Decided by"
+    since = "Asked since"
+    until = "Asked before"
+
     your_answer = "Your answer"
     to_your_answer = "To your answer"
     the_answer = "The answer"
