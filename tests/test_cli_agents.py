@@ -186,7 +186,7 @@ PASTED: dict[str, list[tuple[str, Any]]] = {
 @pytest.mark.parametrize(
     "keys",
     [
-        pytest.param(set(CALLS), id="asked"),
+        pytest.param(set(CALLS), id="asked", marks=pytest.mark.slow),
         pytest.param({"charge"}, id="lost", marks=pytest.mark.slow),
     ],
 )

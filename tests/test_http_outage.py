@@ -80,6 +80,7 @@ async def begun(client: HitlClient) -> str:
     return run
 
 
+@pytest.mark.slow
 async def test_while_temporal_is_down(tmp_path: Path, brisk: None) -> None:
     """Open streams are told since when Temporal cannot be reached and when it can be again; until
     then the inbox shows what it knew, and says so; a stream that begins meanwhile is told too.

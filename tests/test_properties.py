@@ -222,6 +222,7 @@ async def test_many_trees_mean_what_the_model_says(
     await compare(env, tree, backwards)
 
 
+@pytest.mark.slow
 async def test_every_mode_means_the_same_in_short_executions(short: WorkflowEnvironment) -> None:
     """Everything means what the model says however often its run continues as new."""
     for turn, tree in enumerate(joined(chosen(), least=25)):

@@ -291,6 +291,7 @@ async def test_continued_anywhere(short: WorkflowEnvironment, key: str) -> None:
     assert 1 < max(started)
 
 
+@pytest.mark.slow
 async def test_ids_go_on_where_records_are_left_behind(short: WorkflowEnvironment) -> None:
     """A node that asks again never asks under an id that it had, though a run that continues as new
     leaves records behind which are too large to take along.
