@@ -359,6 +359,7 @@ async def _why(client: HitlClient, run: str) -> str:
     return next((each.last_failure.message for each in pending if each.attempt > 1), "")
 
 
+@pytest.mark.slow
 async def test_over_many_executions(short: WorkflowEnvironment) -> None:
     """An approval that waits while its run continues as new again and again is the same one
     afterwards, and what has closed before is still told.
