@@ -121,6 +121,7 @@ def _turn(call: ActivityCall, pulse: _Pulse) -> Turn:
         answers=call.answers,
         messages=call.messages,
         usage=given.usage,
+        made_by=given.made_by,
         guarded=frozenset(given.guarded),
         conditional=frozenset(given.conditional),
         checkpoint=pulse.checkpoint,

@@ -163,6 +163,7 @@ class Agents:
             number=stand.turn,
             task=task,
             usage=stand.usage,
+            made_by=stand.made_by,
             guarded=sorted(name for name, each in agent.guarded.items() if not each.conditional),
             conditional=sorted(name for name, each in agent.guarded.items() if each.conditional),
         )

@@ -143,6 +143,8 @@ class AgentProgress(_Kept):
     turn: int = 1
     """The one that is taken, or whose needs are seen to."""
     messages: list[Any] = []
+    made_by: str = ""
+    """What made the messages: the adapter's framework and its version."""
     usage: dict[str, Any] = {}
     answers: list[AnyFed] = []
     """What the turn is told of the calls of the one before."""
@@ -170,6 +172,7 @@ class AgentProgress(_Kept):
         """Keep how the turn ended."""
         self.messages = [*self.messages[: taken.keep], *taken.new]
         self.usage = taken.usage
+        self.made_by = taken.made_by
         self.answers = []
         self._messages_size = self._answers_size = None
 

@@ -8,7 +8,7 @@ from temporal_hitl._compile import Compiled, Served, compile_definition, two_of_
 from temporal_hitl._source import is_async
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.plan import Plan
-from temporal_hitl.primitives import Definition, as_definition
+from temporal_hitl.primitives import Definition, HasRuns, as_definition
 
 
 class Registry:
@@ -18,7 +18,9 @@ class Registry:
     changes new runs and the functions that are called, never a replay.
     """
 
-    def __init__(self, definitions: Iterable[Definition] = (), retired: Iterable[str] = ()) -> None:
+    def __init__(
+        self, definitions: Iterable[Definition | HasRuns] = (), retired: Iterable[str] = ()
+    ) -> None:
         self._compiled: dict[str, Compiled] = {}
         self._retired = tuple(retired)
         for definition in map(as_definition, definitions):

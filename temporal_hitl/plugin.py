@@ -40,7 +40,7 @@ from temporal_hitl._workflow_types import workflow_type
 from temporal_hitl.approvals import ApprovalsFile, ApprovalSink
 from temporal_hitl.errors import DefinitionError, HitlError
 from temporal_hitl.notifications import configured, telling_activities, warn_of_unknown
-from temporal_hitl.primitives import Definition
+from temporal_hitl.primitives import Definition, HasRuns
 from temporal_hitl.signing import SigningKeys
 
 __all__ = ["THREADS", "HitlPlugin"]
@@ -77,7 +77,7 @@ class HitlPlugin(SimplePlugin):
 
     def __init__(
         self,
-        workflows: Sequence[Definition] = (),
+        workflows: Sequence[Definition | HasRuns] = (),
         *,
         retired: Sequence[str] = (),
         registry: Registry | None = None,

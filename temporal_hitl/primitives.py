@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Protocol, TypeAlias, Unpack
 
 from temporal_hitl._arguments import text, whole
 from temporal_hitl._asking import (
@@ -382,6 +382,15 @@ class Definition(_Container):
         self.notify = None if notify is None else subscribers(notify, f"{self.where}: notify")
         self.name: str = name
         self.steps = steps.steps if isinstance(steps, Steps) else self.children(steps)
+
+
+class HasRuns(Protocol):
+    """What has runs of its own, which are those of a pipeline: an agent, a team."""
+
+    @property
+    def workflow(self) -> Definition:
+        """The pipeline."""
+        ...
 
 
 def as_definition(value: Any) -> Any:

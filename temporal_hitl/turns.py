@@ -175,6 +175,8 @@ class _Taken(_Crossing):
     """Requests, tokens and tool calls of the agent so far, all turns together."""
     called: list[Called] = []
     """The tools that ran in the turn."""
+    made_by: str = ""
+    """What made the messages: the adapter's framework and its version, `pydantic-ai 2.68.0`."""
 
 
 class Finished(_Taken):
@@ -277,6 +279,8 @@ class Turn(_InRun):
     """What came of each call of the turn before, in the order of the calls."""
     messages: list[Any]
     """The conversation so far, as the adapter gave it."""
+    made_by: str
+    """What made it, as the adapter said then; empty at first."""
     usage: dict[str, Any]
     guarded: frozenset[str]
     """The tools that the run's plan guards: they stay so, whatever the agent's code says now."""

@@ -1,7 +1,5 @@
 """The programs of seeds 003 and 004, and those of seeds 001 and 002 whose steps are agents, do what
 they say; see `tests/seeds.py`.
-
-The streaming programs are `STREAMING` and are played where streaming is tested.
 """
 
 from __future__ import annotations
@@ -226,6 +224,20 @@ for run_event in agent.run("Perform sensitive operation", stream=True):
     response = agent.continue_run(run_id=run_event.run_id, requirements=run_event.requirements, stream=True)
 """  # noqa: E501
 """Seed 003, "Streaming HITL Flows"."""
+
+
+def test_streaming(play: Play) -> None:
+    """Seed 003's streaming program handles the pause where the stream tells of it, and is told the
+    end by the stream that goes on.
+    """
+    handled = STREAMING.replace(
+        "# You handle any active requirements here", "requirement.confirm()"
+    )
+    last = "print([each.event for each in response][-2:], sorted(done))"
+    played = play(SENSITIVE, WIPES, handled, last)
+
+    assert ["['RunContent', 'RunCompleted'] ['sda', 'sdb']"] == played.told
+
 
 WEATHER = """
 from agno.agent import Agent

@@ -13,6 +13,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from temporal_hitl._progress import AgentProgress
+from temporal_hitl.errors import DefinitionError
 from temporal_hitl.turns import AnyFed, Finished
 from tests.states import made
 from tests.states.record import STATES
@@ -62,3 +63,15 @@ async def test_is_kept(name: str) -> None:
     again = AgentProgress.model_validate({**kept, "turn": 2}).model_dump(mode="json")
 
     assert kept == {each: again[each] for each in kept}
+
+
+async def test_of_another_framework() -> None:
+    """An agent says what made its conversation, and refuses one that it cannot read."""
+    state = stored(next(iter(STATES)))
+    given = {name: state[name] for name in ("messages", "usage", "checkpoint")}
+    adapter = made.ADAPTERS[state["adapter"]]
+    taken = await adapter.turn(made.turn(**given, answers=fed_of(state)))
+    with pytest.raises(DefinitionError, match="cannot read a conversation that asking-function 1"):
+        await adapter.turn(made.turn(**given, made_by="asking-function 1"))
+
+    assert taken.made_by.startswith("pydantic-ai 2.")

@@ -28,6 +28,9 @@ from temporal_hitl.turns import (
     Value,
 )
 
+MADE_BY = "asking-function 1"
+"""What its conversations are marked with: the number is of their shape."""
+
 
 class NotDone(Exception):
     """A call that was asked for did not happen, or failed; the function may catch it and go on."""
@@ -146,8 +149,8 @@ class AskingFunction:
         try:
             output = await self.function(ask, before[0]["prompt"])
         except _Pause as pause:
-            return Needs(new=messages, needs=[pause.need])
-        return Finished(new=messages, output=output)
+            return Needs(new=messages, needs=[pause.need], made_by=MADE_BY)
+        return Finished(new=messages, output=output, made_by=MADE_BY)
 
     async def call(self, call: ToolCall) -> AnyFed:
         """Call a tool."""

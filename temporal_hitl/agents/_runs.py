@@ -40,6 +40,10 @@ class AgentRuns(Workflow):
         events, _ = await self._go_on(output, **options)
         return events
 
+    async def watched(self, run_id: str) -> AsyncGenerator[AnyStreamEvent]:
+        """Return what happens until a run has ended or needs a person."""
+        return (await self._client()).watch(run_id, until_paused=True)
+
 
 class Runnable:
     """What has runs of its own."""
@@ -115,7 +119,7 @@ class Runnable:
         """Send what was decided, and return when the run has ended or needs a person again.
 
         Takes the output of a run, or `run_id=` and `requirements=`; with `stream=True` it returns
-        an iterator, as `run` does.
+        an iterator, as `run` does. An empty list of requirements then sends nothing.
         """
         twin = "await agent.acontinue_run(...)"
         if not stream:
@@ -148,6 +152,9 @@ class Runnable:
         self, output: RunOutput | None, whole: bool, **options: Unpack[AgentContinueOptions]
     ) -> AsyncGenerator[AgentEvent]:
         run = None if output is None else output.run
+        if run is None and "run_id" in options and options.get("requirements") == []:
+            # Seed 003's loop goes on at every event, and most have nothing that could be decided.
+            return self._events(await self.workflow.watched(options["run_id"]), whole)
         return self._events(await self.workflow.continued(run, **_decided(output, options)), whole)
 
     # Look, and stop

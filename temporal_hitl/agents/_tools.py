@@ -74,7 +74,7 @@ class ToolOptions(TypedDict, total=False):
     decided."""
     strict_deadline: bool
     retries: int
-    """How often the model may correct its arguments; once unless given."""
+    """How often the model may correct its arguments; as often as the agent says unless given."""
 
 
 class Function:
@@ -94,7 +94,7 @@ class Function:
             known = ", ".join(ToolOptions.__annotations__)
             raise DefinitionError(f"{where}: no option {unknown[0]!r}; a tool has {known}")
         self.description = options.get("description")
-        self.retries = options.get("retries", 1)
+        self.retries = options.get("retries")
         confirms = options.get("requires_confirmation", False)
         self.predicate: Predicate | None = confirms if callable(confirms) else None
         """Says of the arguments whether a person is asked; None where one always is, or never."""

@@ -6,6 +6,7 @@ Owns what a crash of the worker costs: at most what was in flight.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import TypeAdapter
@@ -24,6 +25,7 @@ from pydantic_graph import End
 from temporal_hitl._sizes import size_of
 from temporal_hitl.agents._models import resolved
 from temporal_hitl.agents._scope import Predicate, TurnScope, thawed
+from temporal_hitl.errors import DefinitionError
 from temporal_hitl.turns import (
     AnyFed,
     AnyTaken,
@@ -42,6 +44,7 @@ from temporal_hitl.turns import (
 if TYPE_CHECKING:
     from temporal_hitl.agents._adapter import PydanticAdapter
 
+FRAMEWORK = "pydantic-ai"
 LONG = 256_000
 """Bytes of a checkpoint from which on a turn ends, and the next goes on."""
 _USAGE = TypeAdapter(RunUsage)
@@ -53,6 +56,11 @@ class Work:
 
     def __init__(self, adapter: PydanticAdapter, turn: Turn) -> None:
         self._adapter, self._turn = adapter, turn
+        if turn.made_by and turn.made_by.partition(" ")[0] != FRAMEWORK:
+            raise DefinitionError(
+                f"{turn.path}: {FRAMEWORK} cannot read a conversation that {turn.made_by} made;"
+                " serve the run with the agent that it began with"
+            )
         saved: dict[str, Any] = turn.checkpoint or {}
         self._is_saved = bool(saved)
         self._messages: list[Any] = (
@@ -171,7 +179,8 @@ class Work:
         return {"keep": keep, "new": dumped[keep:], "usage": usage}
 
     def _taken(self, now: Sequence[Any]) -> dict[str, Any]:
-        return {**self._delta(now), "called": self._scope.called}
+        made_by = f"{FRAMEWORK} {version('pydantic-ai-slim')}"
+        return {**self._delta(now), "called": self._scope.called, "made_by": made_by}
 
     def _save_here(self) -> None:
         try:

@@ -87,6 +87,7 @@ def turn(**given: Any) -> Turn:
         "answers": (),
         "messages": [],
         "usage": {},
+        "made_by": "",
         "guarded": frozenset[str](),
         "conditional": frozenset[str](),
         "checkpoint": None,
