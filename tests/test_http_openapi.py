@@ -55,6 +55,7 @@ every = Workflow(
 
 
 @pytest.mark.parametrize("examples", [2, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.timeout(900)
 async def test_the_document_is_what_is_done(
     env: WorkflowEnvironment, tmp_path: Path, examples: int
 ) -> None:
