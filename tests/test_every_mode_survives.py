@@ -328,6 +328,7 @@ async def test_its_worker_is_killed(env: WorkflowEnvironment, tmp_path: Path) ->
     assert "data load process save" == output.content
 
 
+@pytest.mark.slow
 async def test_its_run_continues_as_new_at_every_question(short: WorkflowEnvironment) -> None:
     """What is open goes along as it is, and so do the answers of a node that has not ended."""
     definitions = {name: beside(name, chain) for name, chain in CHAINS.items()}

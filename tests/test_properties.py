@@ -204,6 +204,7 @@ async def test_every_mode_means_what_the_model_says(env: WorkflowEnvironment) ->
 
 @given(tree=trees(least=8), backwards=st.booleans())
 @examples(4)
+@pytest.mark.slow
 async def test_any_tree_means_what_the_model_says(
     env: WorkflowEnvironment, tree: Tree, backwards: bool
 ) -> None:
