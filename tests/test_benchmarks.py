@@ -52,6 +52,7 @@ def bench(*args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_some_figures() -> None:
     """`make bench NAME ...` tells those figures, in one line of JSON each, in order."""
     names = ["events_per_pause", "stream_lag_ms"]

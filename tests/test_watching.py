@@ -304,6 +304,7 @@ async def test_a_run_that_is_reset(env: WorkflowEnvironment) -> None:
     assert f"{ASKED}, StepPaused c, WorkflowCompleted" == shown(late)
 
 
+@pytest.mark.slow
 async def test_another_worker(env: WorkflowEnvironment) -> None:
     """A stream outlives the worker that served its run: it waits for the next one."""
     definition, queue = asking(), new_queue()
