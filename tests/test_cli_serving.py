@@ -216,7 +216,8 @@ async def test_dev(project: Path) -> None:
             answered = await http.post(path, json={"action": "reject"})
             second = await ended(client, "second")
         code, err = await stopped(again, signal.SIGINT)
-        servers = [each for each in psutil.pids() if _serves(each, target)]
+        ending = [psutil.Process(each) for each in psutil.pids() if _serves(each, target)]
+        _, servers = await asyncio.to_thread(psutil.wait_procs, ending, WAIT)
 
     assert "serves inner_pipeline, my_pipeline, by_hand on task queue 'hitl'" == told["worker"]
     assert told["web ui"].startswith("http://127.0.0.1:")
