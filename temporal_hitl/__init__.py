@@ -196,30 +196,9 @@ __all__ = [
     "use_model",
 ]
 
-_OF_AGENTS = frozenset(
-    {
-        "Agent",
-        "Ask",
-        "AskingFunction",
-        "ConfirmBeforeRun",
-        "ExternalExecution",
-        "Function",
-        "OpenAIChat",
-        "RunOutput",
-        "RunRequirement",
-        "Team",
-        "Toolkit",
-        "UserControlFlowTools",
-        "UserFeedbackTools",
-        "approval",
-        "tool",
-        "use_model",
-    }
-)
-
 
 def __getattr__(name: str) -> Any:
     # Agents load where one is named: all else needs no agent framework.
-    if name in _OF_AGENTS:
+    if name in __all__:
         return getattr(import_module("temporal_hitl.agents"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

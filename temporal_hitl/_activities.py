@@ -8,15 +8,9 @@ becomes data, and under which names its failures cross Temporal.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
 import inspect
-import logging
-import threading
-import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, cast
 
 from temporalio import activity
@@ -24,6 +18,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from temporal_hitl._agent_activities import agent_activity
+from temporal_hitl._beats import beating, beating_on_loop
 from temporal_hitl._calls import ActivityCall, ActivityResult, PlanFound
 from temporal_hitl._child_end import ChildEnd
 from temporal_hitl._line import Line
@@ -32,12 +27,9 @@ from temporal_hitl._returning import StateChanges, as_failure, as_json, checked
 from temporal_hitl._source import is_async, qualified_name
 from temporal_hitl._subscribers import default_subscribers
 from temporal_hitl.errors import DefinitionError, RunNotFound, wire_type
-from temporal_hitl.plan import LIVENESS, child_activity, plan_activity
+from temporal_hitl.plan import child_activity, plan_activity
 from temporal_hitl.primitives import Executor, Node
 from temporal_hitl.run import StepOutput
-
-BEAT = timedelta(seconds=3)
-"""How often a running step tells that it lives, and hears that it is cancelled."""
 
 
 @dataclass
@@ -99,14 +91,14 @@ def _activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
 
     # The function is looked up when it is called: a redefinition in the same process replaces it.
     def in_thread(data: dict[str, Any]) -> dict[str, Any]:
-        with _beating():
+        with beating():
             call = line.complete_in_thread(ActivityCall.from_wire(data), activity.info())
             with _Execution(registry, name, call) as execution:
                 done = execution.finish(execution.function(*execution.args, **execution.kwargs))
             return checked(done, call, line)
 
     async def on_loop(data: dict[str, Any]) -> dict[str, Any]:
-        async with _beating_on_loop():
+        async with beating_on_loop():
             call = await line.complete(ActivityCall.from_wire(data), activity.info())
             with _Execution(registry, name, call) as execution:
                 returned = await execution.function(*execution.args, **execution.kwargs)
@@ -206,68 +198,3 @@ def _value(call: ActivityCall, returned: Any) -> Any:
     several = isinstance(returned, (list, tuple))
     chosen = cast(list[Any], returned if several else [] if returned is None else [returned])
     return [each if isinstance(each, str) else getattr(each, "name", repr(each)) for each in chosen]
-
-
-# A worker that dies is noticed by its silence. Steps with a heartbeat of their own are left alone.
-
-
-class _Pulse:
-    """Beats for every sync step of the process from one thread.
-
-    To start a thread for each step costs more than all else that is done around it.
-    """
-
-    def __init__(self) -> None:
-        self._steps: dict[object, contextvars.Context] = {}
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    @contextlib.contextmanager
-    def of_this_step(self) -> Generator[None]:
-        key = object()
-        self._steps[key] = contextvars.copy_context()
-        with self._starting:
-            # Asked each time: a fork takes no threads along.
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._beat, name="hitl-pulse", daemon=True)
-                self._thread.start()
-        try:
-            yield
-        finally:
-            del self._steps[key]
-
-    def _beat(self) -> None:
-        while True:
-            time.sleep(BEAT.total_seconds())
-            for context in list(self._steps.values()):
-                try:
-                    context.run(activity.heartbeat)
-                except Exception as error:  # Most likely the step has ended meanwhile.
-                    _log.debug("no heartbeat for a step: %r", error)
-
-
-_log = logging.getLogger(__name__)
-_PULSE = _Pulse()
-
-
-def _beating() -> contextlib.AbstractContextManager[None]:
-    own = activity.info().heartbeat_timeout != LIVENESS
-    return contextlib.nullcontext() if own else _PULSE.of_this_step()
-
-
-@contextlib.asynccontextmanager
-async def _beating_on_loop() -> AsyncGenerator[None]:
-    if activity.info().heartbeat_timeout != LIVENESS:
-        yield
-        return
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(BEAT.total_seconds())
-            activity.heartbeat()
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()

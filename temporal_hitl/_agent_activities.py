@@ -6,24 +6,20 @@ there. Knows no agent framework.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Callable
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
-from temporal_hitl._calls import ActivityCall, ActivityResult
+from temporal_hitl._beats import beating_on_loop
+from temporal_hitl._calls import INVALID_ARGUMENTS, ActivityCall, ActivityResult
 from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
 from temporal_hitl._returning import StateChanges, as_failure, as_json, checked
 from temporal_hitl._sizes import TOO_LARGE, size_of
-from temporal_hitl.plan import LIVENESS
 from temporal_hitl.turns import (
     Adapter,
-    AnyTaken,
     CheckpointTooLarge,
     InvalidArguments,
     ToolCall,
@@ -31,18 +27,14 @@ from temporal_hitl.turns import (
     prompt_of,
 )
 
-INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
-"""The error type of a tool's activity that was given what the tool does not take."""
-BEAT = timedelta(seconds=3)
-"""How often a turn, or a tool, tells that it lives; thrice within a shorter timeout."""
-
 
 def agent_activity(registry: Registry, line: Line, name: str) -> Callable[..., Any]:
     """Return the activity of the type `name`: an agent's turn, or one of its tools."""
 
     async def work(data: dict[str, Any]) -> dict[str, Any]:
         # Beats first: what comes next may wait for the run's worker, which may have died too.
-        async with _beating() as pulse:
+        pulse = _Pulse()
+        async with beating_on_loop(pulse.beat):
             call = await line.complete(ActivityCall.from_wire(data), activity.info())
             served = registry.served[name]
             assert served.agent is not None, "an agent's activity has one"
@@ -64,8 +56,11 @@ async def _worked(agent: Adapter, call: ActivityCall, pulse: _Pulse) -> Any:
     if call.tool is not None:
         fed = await agent.call(_tool_call(call))
         return fed.model_dump(mode="json")
-    taken = await agent.turn(_turn(call, pulse))
-    return _shortened(taken, call.messages).model_dump(mode="json")
+    turn = _turn(call, pulse)
+    taken = await agent.turn(turn)
+    # What the run has already is not told again, whatever an adapter gives.
+    keep, new = turn.beyond([*call.messages[: taken.keep], *taken.new])
+    return taken.model_copy(update={"keep": keep, "new": new}).model_dump(mode="json")
 
 
 async def _guarded(work: Any) -> Any:
@@ -137,15 +132,6 @@ def _is_last() -> bool:
     return 0 < most <= info.attempt
 
 
-def _shortened(taken: AnyTaken, before: list[Any]) -> AnyTaken:
-    """Return `taken` with the messages that the run does not have."""
-    now = [*before[: taken.keep], *taken.new]
-    keep = 0
-    while keep < min(len(before), len(now)) and before[keep] == now[keep]:
-        keep += 1
-    return taken.model_copy(update={"keep": keep, "new": now[keep:]})
-
-
 class _Pulse:
     """The heartbeat of one execution, which always carries the last checkpoint."""
 
@@ -188,21 +174,3 @@ class _Pulse:
 
 CHECKPOINT = 1_900_000
 """Bytes of JSON that a checkpoint may have."""
-
-
-@contextlib.asynccontextmanager
-async def _beating() -> AsyncGenerator[_Pulse]:
-    pulse = _Pulse()
-    silence = activity.info().heartbeat_timeout or LIVENESS
-    pause = min(BEAT, silence / 3)
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(pause.total_seconds())
-            pulse.beat()
-
-    task = asyncio.create_task(beat())
-    try:
-        yield pulse
-    finally:
-        task.cancel()

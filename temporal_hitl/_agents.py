@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from temporalio import workflow
 
 from temporal_hitl._caller import StepFailed
-from temporal_hitl._calls import ToolGiven, TurnGiven
+from temporal_hitl._calls import INVALID_ARGUMENTS, ToolGiven, TurnGiven
 from temporal_hitl._filing import Filing
 from temporal_hitl._forms import completed
 from temporal_hitl._functions import Functions
@@ -66,8 +66,6 @@ from temporal_hitl.workflow import Gate
 
 EXHAUSTED = "temporal_hitl.UsageLimitExceeded"
 """The error type of an agent that has used what it may use."""
-INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
-"""The error type of a tool's activity that was given what the tool does not take."""
 NO_REQUESTER = "temporal_hitl.NoRequester"
 """The error type of a call that nobody can approve, as nobody is known not to have started it."""
 NOBODY_KNOWN = (

@@ -25,6 +25,8 @@ Role = Literal[
     "turn",
     "tool",
 ]
+INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
+"""The error type of a tool's activity that was given what the tool does not take."""
 _AT_ITS_PATH = ("executor", "turn", "tool")
 _OF_AGENTS = ("turn", "tool", "messages", "answers")
 

@@ -321,10 +321,8 @@ class Ledger:
         return f"; child runs answer for theirs: {', '.join(runs[:20])}{more}" if runs else ""
 
     def _open_ids(self) -> str:
-        ids, more = (
-            list(self.open),
-            f" and {len(self.open) - 20} more" if len(self.open) > 20 else "",
-        )
+        ids = list(self.open)
+        more = f" and {len(ids) - 20} more" if len(ids) > 20 else ""
         return f"open: {', '.join(ids[:20])}{more}" if ids else "nothing is open in this run"
 
 

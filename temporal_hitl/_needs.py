@@ -78,7 +78,8 @@ def _shown(needed: NeedProgress, kind: type[Requirement], agent: AgentPlan) -> d
     need = needed.need
     shown: dict[str, Any] = {"agent_name": agent.agent}
     if kind is not Question:
-        shown |= {"tool_name": need.tool, "tool_args": needed.arguments or need.arguments}
+        given = need.arguments if needed.arguments is None else needed.arguments
+        shown |= {"tool_name": need.tool, "tool_args": given}
     for name in ("form", "fields"):
         if name in kind.model_fields:
             shown[name] = getattr(need, name)
@@ -90,8 +91,9 @@ def _shown(needed: NeedProgress, kind: type[Requirement], agent: AgentPlan) -> d
 
 
 def guarded_still(need: Need, agent: AgentPlan) -> Need:
-    """Return the need, with the guard that the plan knows where the code has none any more."""
-    # Where the agent's code has meanwhile taken the guard away, or asks for something else.
+    """Return the need, with the guard that the plan knows where the code has meanwhile taken it
+    away, or asks for something else.
+    """
     planned = agent.guarded.get(need.tool)
     if planned is None:
         return need

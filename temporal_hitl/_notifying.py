@@ -82,16 +82,8 @@ async def _tell_due(telling: Telling, at: datetime, told: dict[str, dict[str, st
 
 async def _is_open(notice: Notice) -> bool:
     try:
-        return await workflow.execute_activity(
-            IS_OPEN,
-            notice.model_dump(mode="json"),
-            activity_id="is_open",
-            result_type=bool,
-            start_to_close_timeout=ATTEMPT,
-            schedule_to_close_timeout=PATIENCE,
-            retry_policy=_retries(),
-            summary=f"is {notice.requirement_id} still open?",
-        )
+        summary = f"is {notice.requirement_id} still open?"
+        return bool(await _patiently(IS_OPEN, "is_open", summary, notice.model_dump(mode="json")))
     except ActivityError as error:
         if is_cancelled_exception(error):
             raise
@@ -110,16 +102,8 @@ async def _tell_each(
 
 async def _tell(notice: Notice, subscriber: str) -> str:
     try:
-        return await workflow.execute_activity(
-            TELL,
-            args=[notice.model_dump(mode="json"), subscriber],
-            activity_id=f"{notice.event.value}.{subscriber}",
-            result_type=str,
-            start_to_close_timeout=ATTEMPT,
-            schedule_to_close_timeout=PATIENCE,
-            retry_policy=_retries(),
-            summary=f"tells {subscriber}",
-        )
+        key, summary = f"{notice.event.value}.{subscriber}", f"tells {subscriber}"
+        return str(await _patiently(TELL, key, summary, notice.model_dump(mode="json"), subscriber))
     except ActivityError as error:
         if is_cancelled_exception(error):
             raise
@@ -132,6 +116,14 @@ def _reason(error: BaseException) -> str:
     return error.message if isinstance(error, FailureError) else str(error)
 
 
-def _retries() -> RetryPolicy:
+async def _patiently(activity: str, key: str, summary: str, *args: Any) -> Any:
     first, longest = PAUSES
-    return RetryPolicy(initial_interval=first, maximum_interval=longest)
+    return await workflow.execute_activity(
+        activity,
+        args=args,
+        activity_id=key,
+        start_to_close_timeout=ATTEMPT,
+        schedule_to_close_timeout=PATIENCE,
+        retry_policy=RetryPolicy(initial_interval=first, maximum_interval=longest),
+        summary=summary,
+    )

@@ -18,7 +18,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from temporal_hitl._registry import Registry
-from temporal_hitl.approvals import FILE, ApprovalsFile, ApprovalSink, approval_of
+from temporal_hitl._wire import read
+from temporal_hitl.approvals import FILE, Approval, ApprovalsFile, ApprovalSink
 from temporal_hitl.errors import OperatorError
 from temporal_hitl.plan import approvals_activity
 from temporal_hitl.review import ApprovalType
@@ -49,7 +50,7 @@ class Sink:
         if self.sink is None:
             raise _no_file("this worker")
         # A disk may take its time, and a sink of the user's may be either.
-        written = await asyncio.to_thread(self.sink.write, approval_of(data))
+        written = await asyncio.to_thread(self.sink.write, read(Approval, data))
         if inspect.isawaitable(written):
             await written
 

@@ -19,7 +19,6 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, field_validator
 
-from temporal_hitl._wire import read
 from temporal_hitl.errors import OperatorError
 from temporal_hitl.requirements import Channel, DecidedBy, Identity
 from temporal_hitl.review import ApprovalType
@@ -267,8 +266,3 @@ def _alone(descriptor: int) -> Generator[None]:
         yield
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def approval_of(data: object) -> Approval:
-    """Return a record as another version wrote it."""
-    return read(Approval, data)

@@ -26,8 +26,9 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import Worker, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from temporal_hitl._activities import BEAT, activities_of
+from temporal_hitl._activities import activities_of
 from temporal_hitl._attributes import ensure_search_attributes
+from temporal_hitl._beats import BEAT
 from temporal_hitl._beside import Beside
 from temporal_hitl._line import Line
 from temporal_hitl._notices import NOTIFICATION

@@ -297,6 +297,15 @@ class Turn(_InRun):
     is_last: bool = False
     """Whether an error now fails the turn for good, and with it the checkpoint is lost."""
 
+    def beyond(self, messages: Sequence[Any]) -> tuple[int, list[Any]]:
+        """Return how many of the turn's `messages` a conversation begins with, and what follows."""
+        keep = 0
+        for old, new in zip(self.messages, messages, strict=False):
+            if old != new:
+                break
+            keep += 1
+        return keep, list(messages[keep:])
+
 
 @dataclass
 class ToolCall(_InRun):

@@ -74,6 +74,7 @@ LAYERS = (
     "_reach",
     "_line",
     "_returning",
+    "_beats",
     "_agent_activities",
     "_activities",
     "_following",

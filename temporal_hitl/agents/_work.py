@@ -172,11 +172,9 @@ class Work:
     def _delta(self, now: Sequence[Any]) -> dict[str, Any]:
         messages = repair_messages(list(now), repair_last_response=False)
         dumped = ModelMessagesTypeAdapter.dump_python(messages, mode="json")
-        before, keep = self._turn.messages, 0
-        while keep < min(len(before), len(dumped)) and before[keep] == dumped[keep]:
-            keep += 1
+        keep, new = self._turn.beyond(dumped)
         usage = _USAGE.dump_python(self._latest, mode="json")
-        return {"keep": keep, "new": dumped[keep:], "usage": usage}
+        return {"keep": keep, "new": new, "usage": usage}
 
     def _taken(self, now: Sequence[Any]) -> dict[str, Any]:
         made_by = f"{FRAMEWORK} {version('pydantic-ai-slim')}"
