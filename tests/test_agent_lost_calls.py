@@ -12,6 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import RunStatus, Step, Workflow
 from temporal_hitl.agents import Agent, tool
+from temporal_hitl.requirements import ToolOutcome
 from tests.agents import heard, scripted
 from tests.stage import ended, paused, replays, serving
 
@@ -49,3 +50,32 @@ async def test_silence_calls_nothing_again(env: WorkflowEnvironment, on_timeout:
     assert RunStatus.completed is output.status
     assert 1 == CALLED[on_timeout]
     assert "it is not known whether it happened" in json.dumps(output.content)
+
+
+async def test_what_ran_is_shown(env: WorkflowEnvironment) -> None:
+    """Who says what became of a lost call is shown the arguments that it ran with, even where a
+    person had taken all of them away.
+    """
+
+    @tool(requires_confirmation=True)
+    async def sweep(area: str = "cellar") -> str:
+        """Sweep somewhere."""
+        await asyncio.sleep(10)
+        return area
+
+    agent = Agent("sweeper", scripted([("sweep", {"area": "roof"})], heard), tools=[sweep])
+    pipeline = Workflow("swept", [Step("sweep", agent=agent, start_to_close_timeout=1)])
+    async with serving(env, pipeline) as client:
+        run = await client.start(pipeline, "Sweep!")
+        (asked,) = (await paused(client, run)).requirements
+        edit = {"requirement_id": asked.id, "action": "edit_arguments", "arguments": {}}
+        await client.resolve(run, edit)
+        (lost,) = (await paused(client, run)).requirements
+        told = {"requirement_id": lost.id, "action": "report", "result": "clean"}
+        await client.resolve(run, told)
+        output = await ended(client, run)
+        await replays(client.handle(run), pipeline)
+
+    assert isinstance(lost, ToolOutcome)
+    assert {} == lost.tool_args
+    assert "clean" in json.dumps(output.content)
