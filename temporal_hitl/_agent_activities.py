@@ -13,6 +13,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
 from temporal_hitl._beats import beating_on_loop
+from temporal_hitl._caller import NO_SUCH_ACTIVITY
 from temporal_hitl._calls import INVALID_ARGUMENTS, ActivityCall, ActivityResult
 from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
@@ -22,6 +23,7 @@ from temporal_hitl.turns import (
     Adapter,
     CheckpointTooLarge,
     InvalidArguments,
+    NotServed,
     ToolCall,
     Turn,
     prompt_of,
@@ -77,6 +79,9 @@ async def _guarded(work: Any) -> Any:
             non_retryable=True,
             category=ApplicationErrorCategory.BENIGN,
         ) from error
+    except NotServed as error:
+        activity.logger.warning(str(error))
+        raise ApplicationError(str(error), type=NO_SUCH_ACTIVITY, non_retryable=True) from error
     except CheckpointTooLarge as error:
         raise ApplicationError(str(error), type=TOO_LARGE, non_retryable=True) from error
     except (Exception, SystemExit) as error:
@@ -116,6 +121,7 @@ def _turn(call: ActivityCall, pulse: _Pulse) -> Turn:
         answers=call.answers,
         messages=call.messages,
         usage=given.usage,
+        counted=given.counted,
         made_by=given.made_by,
         guarded=frozenset(given.guarded),
         conditional=frozenset(given.conditional),

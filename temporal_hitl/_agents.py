@@ -107,7 +107,7 @@ class Agents:
         self._alone[scope.path] = asyncio.Lock()
         content = await self._work(agent, node, scope, None)
         told = self._progress.agent_at(scope.path)
-        usage, messages = told.usage, told.messages if agent.keeps_messages else []
+        usage, messages = told.used, told.messages if agent.keeps_messages else []
         self._progress.end_agent(scope.path)
         del self._alone[scope.path]
         return StepOutput(
@@ -161,6 +161,7 @@ class Agents:
             number=stand.turn,
             task=task,
             usage=stand.usage,
+            counted=stand.counted,
             made_by=stand.made_by,
             guarded=sorted(name for name, each in agent.guarded.items() if not each.conditional),
             conditional=sorted(name for name, each in agent.guarded.items() if each.conditional),
@@ -276,14 +277,15 @@ class Agents:
         if member is None:
             known = ", ".join(each.agent for each in agent.members)
             return Failed(call_id=need.call_id, message=f"no member {name!r}; there are: {known}")
+        self._progress.begin_member(scope.path, name)
         try:
             content = await self._work(member, node, scope, task)
         except StepFailed as failed:
             # The leader is told, as of a tool: the other members go on.
             self._functions.note(failed)
-            self._progress.end_agent(scope.path)
+            self._progress.end_member(scope.path, name)
             return Failed(call_id=need.call_id, message=failed.message)
-        self._progress.end_agent(scope.path)
+        self._progress.end_member(scope.path, name)
         return Value(call_id=need.call_id, value=content)
 
     # Questions

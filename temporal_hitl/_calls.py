@@ -49,6 +49,7 @@ class TurnGiven(_Crossing):
     task: str | None = None
     """What a member of a team is to do; the step's input says it otherwise."""
     usage: dict[str, Any] = {}
+    counted: dict[str, Any] = {}
     made_by: str = ""
     guarded: list[str] = []
     conditional: list[str] = []

@@ -101,7 +101,9 @@ def guarded_still(need: Need, agent: AgentPlan) -> Need:
     required = planned.approval is ApprovalType.required
     if planned.asks is need.asks:
         now = {"form": need.form, "fields": need.fields}
-        return need.model_copy(update={**dict(planned), **now}) if required else need
+        if required:
+            return need.model_copy(update={**dict(planned), **now})
+        return need.model_copy(update={"approval": need.approval or planned.approval})
     return need.model_copy(update=dict(planned))
 
 

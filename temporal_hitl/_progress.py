@@ -16,6 +16,7 @@ from temporal_hitl._calls import PlanFound
 from temporal_hitl._ledger import GateState
 from temporal_hitl._scope import Meter, State
 from temporal_hitl._sizes import size_of
+from temporal_hitl._usage import together
 from temporal_hitl.approvals import Approval
 from temporal_hitl.events import AnyEvent
 from temporal_hitl.run import StepOutput
@@ -146,6 +147,10 @@ class AgentProgress(_Kept):
     made_by: str = ""
     """What made the messages: the adapter's framework and its version."""
     usage: dict[str, Any] = {}
+    earlier: dict[str, Any] = {}
+    """For a member: what it has used for tasks of before."""
+    members: dict[str, dict[str, Any]] = {}
+    """What each member of a team has used for tasks that have ended, by its name: `ops/clerk`."""
     answers: list[AnyFed] = []
     """What the turn is told of the calls of the one before."""
     needs: list[NeedProgress] = []
@@ -167,6 +172,21 @@ class AgentProgress(_Kept):
         if self._answers_size is None:
             self._answers_size = sum(len(each.model_dump_json()) for each in self.answers)
         return self._answers_size
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """What it has used, and its members."""
+        return together(self.usage, *self.members.values())
+
+    @property
+    def counted(self) -> dict[str, Any]:
+        """What counts towards its limits beside its own usage."""
+        return together(self.earlier, *self.members.values())
+
+    def used_by(self, member: str) -> dict[str, Any]:
+        """Return what a member has used for tasks that have ended, its own members with it."""
+        theirs = [name for name in self.members if f"{name}/".startswith(f"{member}/")]
+        return together(*(self.members[name] for name in theirs))
 
     def take(self, taken: AnyTaken) -> None:
         """Keep how the turn ended."""
@@ -273,6 +293,20 @@ class Progress(_Kept):
         tops = [each for each in self.agents if not any(e in self.agents for e in _above(each))]
         return sorted(tops)
 
+    def begin_member(self, path: str, name: str) -> None:
+        """Have a member begin a task at `path`, where it has not."""
+        if path not in self.agents:
+            leader = self.agent_at(_leader_of(path))
+            self.agents[path] = AgentProgress(earlier=leader.used_by(name))
+
+    def end_member(self, path: str, name: str) -> None:
+        """Keep of a member at `path` what it has used, and nothing else."""
+        leader, member = self.agent_at(_leader_of(path)), self.agent_at(path)
+        theirs = {f"{name}/{inner}": used for inner, used in member.members.items()}
+        for each, used in {name: member.usage, **theirs}.items():
+            leader.members[each] = together(leader.members.get(each, {}), used)
+        self.end_agent(path)
+
     def end_agent(self, path: str) -> None:
         """Keep nothing of the agent at `path`, and of the members below it."""
         below = f"{path}."
@@ -365,6 +399,10 @@ class Progress(_Kept):
             if "." in path and not any(above in reviewed for above in _above(path))
         ]
         return [output for output in (*done, *reviewed.values()) if output is not None]
+
+
+def _leader_of(path: str) -> str:
+    return path.rsplit(".", 2)[0]
 
 
 def _above(path: str) -> Iterator[str]:

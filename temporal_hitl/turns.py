@@ -37,6 +37,7 @@ __all__ = [
     "InvalidArguments",
     "Need",
     "Needs",
+    "NotServed",
     "Repaired",
     "ToolCall",
     "Turn",
@@ -172,7 +173,8 @@ class _Taken(_Crossing):
     new: list[JsonValue] = []
     """The messages after those."""
     usage: dict[str, JsonValue] = {}
-    """Requests, tokens and tool calls of the agent so far, all turns together."""
+    """Requests, tokens and tool calls of the conversation so far, all turns together: numbers, so
+    that those of several agents can be added."""
     called: list[Called] = []
     """The tools that ran in the turn."""
     made_by: str = ""
@@ -248,6 +250,12 @@ class InvalidArguments(Exception):
         """Each as `where: what`."""
 
 
+class NotServed(Exception):
+    """This worker lacks what an agent needs that is in the midst of its work: it waits, as where no
+    worker has its code, until some worker has it.
+    """
+
+
 class CheckpointTooLarge(Exception):
     """The checkpoint was not saved; the one before it stands."""
 
@@ -296,6 +304,9 @@ class Turn(_InRun):
     """Says whether the worker is about to stop: a good moment to end as `Unfinished`."""
     is_last: bool = False
     """Whether an error now fails the turn for good, and with it the checkpoint is lost."""
+    counted: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Usage that counts towards the agent's limits and is none of this conversation's: a member's
+    earlier tasks, and what the members of a team have used."""
 
     def beyond(self, messages: Sequence[Any]) -> tuple[int, list[Any]]:
         """Return how many of the turn's `messages` a conversation begins with, and what follows."""
@@ -348,7 +359,8 @@ class Adapter(Protocol):
         """Let the agent work until it is through, or needs something.
 
         What it raises is an error of the turn, which is tried again by the step's retry policy, and
-        no sooner than after the seconds in the error's `retry_after`, where it has that.
+        no sooner than after the seconds in the error's `retry_after`, where it has that; with
+        `NotServed` it waits for a worker that can.
         """
         ...
 

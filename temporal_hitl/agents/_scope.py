@@ -5,6 +5,7 @@ is remembered, so that a turn whose worker died does not do it again.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -29,8 +30,9 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
+from pydantic_core import from_json, to_json
 
-from temporal_hitl._sizes import LIMIT, size_of
+from temporal_hitl._sizes import LIMIT
 from temporal_hitl.turns import Called, CheckpointTooLarge
 
 Predicate = Callable[..., Any]
@@ -51,9 +53,10 @@ def freeze(result: Any) -> Any:
         parts.append(UserPromptPart(whole.content))
     try:
         data = ModelMessagesTypeAdapter.dump_python([ModelRequest(parts)], mode="json")
+        size = len(to_json(data))
     except (ValueError, TypeError) as error:
         raise ToolFailed(_lost(f"its result cannot be kept: {error}")) from error
-    if (size := size_of(data)) > LIMIT // 2:
+    if size > LIMIT // 2:
         raise ToolFailed(_lost(f"its result of {size:,} bytes is more than a run can keep"))
     return data[0]["parts"]
 
@@ -114,6 +117,19 @@ class TurnScope(AbstractCapability[Any]):
         """Return the agent's tools, guarded."""
         return Guarded(toolset, names=self.guarded)
 
+    async def before_tool_validate(
+        self,
+        ctx: RunContext[Any],
+        *,
+        call: ToolCallPart,
+        tool_def: ToolDefinition,
+        args: str | dict[str, Any],
+    ) -> str | dict[str, Any]:
+        """Have the model say again what no JSON can hold: people could not be shown it."""
+        if not _is_json(args):
+            raise ModelRetry("the arguments are no JSON: write finite numbers and whole characters")
+        return args
+
     async def wrap_tool_execute(
         self,
         ctx: RunContext[Any],
@@ -156,6 +172,18 @@ class TurnScope(AbstractCapability[Any]):
             self.done[call.tool_call_id] = {"failed": TOO_MUCH}
             self.beat()
             raise ToolFailed(TOO_MUCH) from None
+
+
+def _is_json(args: str | dict[str, Any]) -> bool:
+    try:
+        data = from_json(args or "{}") if isinstance(args, str) else args
+    except ValueError:
+        return True  # The tool's own check says what is wrong.
+    try:
+        json.dumps(data, allow_nan=False, ensure_ascii=False, default=str).encode()
+    except ValueError:
+        return False
+    return True
 
 
 async def _holds(condition: Predicate, args: dict[str, Any]) -> bool:

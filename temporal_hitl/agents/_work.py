@@ -6,6 +6,7 @@ Owns what a crash of the worker costs: at most what was in flight.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,12 +30,14 @@ from temporal_hitl.errors import DefinitionError
 from temporal_hitl.turns import (
     AnyFed,
     AnyTaken,
+    Asks,
     CheckpointTooLarge,
     Denied,
     Exhausted,
     Failed,
     Finished,
     Needs,
+    NotServed,
     Repaired,
     Turn,
     Unfinished,
@@ -66,7 +69,12 @@ class Work:
         self._messages: list[Any] = (
             [*turn.messages[: saved["keep"]], *saved["new"]] if saved else turn.messages
         )
-        self._usage = _USAGE.validate_python(saved.get("usage") or turn.usage or {})
+        counts = adapter.limits is not None
+        self._beside = _USAGE.validate_python(turn.counted if counts else {})
+        self._usage = _USAGE.validate_python(saved.get("usage") or turn.usage or {}) + self._beside
+        if not saved:
+            # The framework counts what has run in a turn; these have run outside one.
+            self._usage.tool_calls += sum(_has_run(each) for each in turn.answers)
         conditions = {
             name: each.predicate
             for name, each in adapter.functions.items()
@@ -115,7 +123,13 @@ class Work:
         own = self._adapter.agent.model
         if self._adapter.model is None and own is not None:
             return None
-        return resolved(self._adapter.model, self._adapter.name)
+        try:
+            return resolved(self._adapter.model, self._adapter.name)
+        except Exception as error:
+            # A run that waits for weeks does not fail of a deploy that forgot a variable.
+            if self._turn.messages or self._is_saved:
+                raise NotServed(str(error)) from error
+            raise
 
     async def _steps(self, run: Any, *, fed: bool) -> AnyTaken:
         node = run.next_node
@@ -128,6 +142,7 @@ class Work:
             elif PydanticAgent.is_call_tools_node(node) and fed:
                 self._now = run.all_messages()
                 self._save_here()
+                self._allow(node.model_response, run.usage)
             if self._is_to_end(node):
                 return Unfinished(**self._taken(self._now))
             self._has_worked = bool(self._now)
@@ -140,6 +155,19 @@ class Work:
                     raise
                 return Unfinished(**self._taken(self._now))
         return self._ended(run)
+
+    def _allow(self, response: ModelResponse, usage: RunUsage) -> None:
+        """Raise `UsageLimitExceeded` where the guarded calls of a response are too many."""
+        limits = self._adapter.limits
+        wanted = sum(self._is_called_later(each.tool_name) for each in response.tool_calls)
+        if limits is not None and wanted:
+            limits.check_before_tool_call(usage + RunUsage(tool_calls=wanted))
+
+    def _is_called_later(self, name: str) -> bool:
+        function = self._adapter.functions.get(name)
+        guard = None if function is None else function.guard
+        outside = guard is not None and guard.asks in (Asks.execution, Asks.member)
+        return name in self._scope.guarded and not outside
 
     def _is_to_hand_over(self) -> bool:
         # A person may have the step tried again once this has failed, long after: what was done
@@ -173,7 +201,7 @@ class Work:
         messages = repair_messages(list(now), repair_last_response=False)
         dumped = ModelMessagesTypeAdapter.dump_python(messages, mode="json")
         keep, new = self._turn.beyond(dumped)
-        usage = _USAGE.dump_python(self._latest, mode="json")
+        usage = _USAGE.dump_python(deepcopy(self._latest) - self._beside, mode="json")
         return {"keep": keep, "new": new, "usage": usage}
 
     def _taken(self, now: Sequence[Any]) -> dict[str, Any]:
@@ -205,6 +233,10 @@ class Work:
             else:
                 results.calls[fed.call_id] = _result(fed)
         return results
+
+
+def _has_run(fed: AnyFed) -> bool:
+    return isinstance(fed, Value) and fed.frozen
 
 
 def _result(fed: AnyFed) -> Any:
