@@ -251,8 +251,9 @@ class Agents:
             needed.unknown, needed.asked = failed.message, None
             return None
         if failed.kind == TOO_LARGE:
-            lost = f"the tool was called, and its result is lost: {failed.message}"
-            return Failed(call_id=need.call_id, message=lost)
+            never = failed.attempts == 0
+            how = "it was not called" if never else "the tool was called, and its result is lost"
+            return Failed(call_id=need.call_id, message=f"{how}: {failed.message}")
         return Failed(call_id=need.call_id, message=failed.message)
 
     async def _cleared_up(

@@ -29,8 +29,10 @@ class Budget:
         """How many bytes the run holds."""
         return self._given + self._state.size + self._progress.size + self._gate.size
 
-    def allow(self, path: str, more: int = 0) -> None:
-        """Return where the run may hold `more` bytes; raises `StepFailed` where it may not."""
+    def allow(self, path: str, more: int = 0, attempts: int | None = None) -> None:
+        """Return where the run may hold `more` bytes; raises `StepFailed` where it may not, after
+        so many `attempts`.
+        """
         if self._unlimited or (held := self.held + more) <= BUDGET:
             return
         holds = f"with {more:,} bytes of this step's it would hold" if more else "it holds"
@@ -40,4 +42,5 @@ class Budget:
             f"a run may hold {BUDGET:,} bytes, and {holds} {held:,}. Give and return references"
             " (a path, a key) for what is large, or give the client a data converter with"
             " external_storage=ExternalStorage(drivers=[...]): docs/operations.md, 'Sizes'",
+            attempts,
         )

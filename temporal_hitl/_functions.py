@@ -77,7 +77,7 @@ class Functions:
         Raises:
             StepFailed: it failed for good, or the run would hold too much.
         """
-        self._budget.allow(scope.path)
+        self._budget.allow(scope.path, attempts=0)
         before = scope.state.values
         given = Given(scope, self._options, outputs, self._sizes, conversation)
         asked = given.call(role, node, self._session_id, self._options.user_id, **more)

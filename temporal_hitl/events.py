@@ -41,7 +41,7 @@ class NodeFailed(_Event):
 
     def told(self) -> str:
         """Return the event as one line."""
-        tries = "" if self.attempts is None else f" after {self.attempts} attempts"
+        tries = "" if not self.attempts else f" after {self.attempts} attempts"
         return f"{self.path} failed{tries}: {self.error_type}: {self.error_message}"
 
 

@@ -68,7 +68,11 @@ def validate(
             f"{requirement.id!r} is a {requirement.kind}: {resolution.action!r} does not answer it;"
             f" use {possible}"
         )
-    problems = [*_stale(requirement, resolution), *_misfits(requirement, resolution, form)]
+    problems = [
+        *_stale(requirement, resolution),
+        *_unsayable(resolution),
+        *_misfits(requirement, resolution, form),
+    ]
     if problems:
         raise MalformedResolution(
             f"{requirement.id!r} refuses this {resolution.action}: " + "; ".join(problems),
@@ -87,6 +91,15 @@ def _stale(requirement: AnyRequirement, resolution: AnyResolution) -> list[str]:
     return [
         "what you saw is not what is asked now (the digests differ); look again and decide on that"
     ]
+
+
+def _unsayable(resolution: AnyResolution) -> list[str]:
+    # Such a value would be on record as one thing, and executed as another.
+    try:
+        json.dumps(resolution.to_wire(), allow_nan=False)
+    except ValueError:
+        return ["it holds a number that JSON does not have: write finite ones"]
+    return []
 
 
 def _misfits(
