@@ -55,6 +55,28 @@ async def test_goes_on(name: str) -> None:
     assert [] == made.ran
 
 
+async def test_nothing_is_saved_without_the_answers() -> None:
+    """No checkpoint of a turn lacks the answers that the turn was given: one that went on from there
+    would ask people again.
+    """
+    state = stored("answered")
+    saved: list[Any] = []
+    given = {name: state[name] for name in ("messages", "usage", "checkpoint")}
+    turn = made.turn(**given, answers=fed_of(state))
+    turn.save = lambda checkpoint: saved.append(json.loads(json.dumps(checkpoint)))
+    await made.ADAPTERS[state["adapter"]].turn(turn)
+
+    ids = {each["call_id"] for each in state["answers"]}
+    assert saved and ids
+    for checkpoint in saved:
+        messages = [*state["messages"][: checkpoint["keep"]], *checkpoint["new"]]
+        parts = [part for each in messages for part in each["parts"]]
+        told = {
+            e["tool_call_id"] for e in parts if e["part_kind"] in ("tool-return", "retry-prompt")
+        }
+        assert ids <= told
+
+
 @pytest.mark.parametrize("name", STATES)
 async def test_is_kept(name: str) -> None:
     """What a run carries from execution to execution is what the file says, and nothing less."""

@@ -204,7 +204,11 @@ def test_sums() -> None:
     other = {"requests": 2, "details": {"cached": 1, "heard": 4}, "cost": "0.2", "seconds": 1}
 
     expected = {"requests": 3, "details": {"cached": 3, "heard": 4}, "cost": "0.3", "seconds": 1.5}
-    assert expected == together(one, other) == together({}, {**one, "cost": None}, other, {"cost": "0.1"})
+    assert (
+        expected
+        == together(one, other)
+        == together({}, {**one, "cost": None}, other, {"cost": "0.1"})
+    )
     assert {"requests": 1, "details": {"cached": 2}, "cost": "0.1", "seconds": 0.5} == one
 
 

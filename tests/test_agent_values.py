@@ -89,9 +89,7 @@ async def test_another_value_has_another_digest(desk: Desk) -> None:
         wrong = EditArguments(requirement_id="odd.1.store", arguments={**ODD, "data": {"x": bad}})
         with pytest.raises(MalformedResolution, match="write finite ones"):
             await desk.resolve(output.run_id, wrong)
-    await desk.resolve(
-        output.run_id, EditArguments(requirement_id="odd.1.store", arguments=edited)
-    )
+    await desk.resolve(output.run_id, EditArguments(requirement_id="odd.1.store", arguments=edited))
     ended = await desk.end(output.run_id)
 
     assert [AS_CALLED.replace("90123,", "90124,")] == given[output.run_id]

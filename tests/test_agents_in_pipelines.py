@@ -188,6 +188,45 @@ CASES: dict[str, Case] = {
         "last after wipe: wiped sda: b",
         ["sda"],
     ),
+    "iteration review": Case(
+        [
+            Loop(
+                [wipes("sda"), Step("between", first), wipes("sdb")],
+                name="refine",
+                max_iterations=3,
+                requires_iteration_review=True,
+                on_reject=OnReject.retry,
+            ),
+            last,
+        ],
+        [
+            *yes("refine.1.sda.1.wipe", "refine.1.sdb.1.wipe"),
+            no("refine.1", "once more"),
+            *yes("refine.2.sda.1.wipe", "refine.2.sdb.1.wipe", "refine.2"),
+        ],
+        f"{WIPED} sdb",
+        ["sda", "sdb", "sda", "sdb"],
+    ),
+    "the second of two agents": Case(
+        [
+            Steps(
+                "all",
+                steps=[
+                    Step(name="says", agent=listener("says")),
+                    Condition(
+                        [Parallel(wipes("sda"), wipes("sdb"), name="both")],
+                        evaluator=True,
+                        name="when",
+                        **asks,
+                    ),
+                ],
+                **asks,
+            )
+        ],
+        yes("all", "all.when", "all.when.both.sdb.1.wipe", "all.when.both.sda.1.wipe"),
+        {"sda": "wipe: wiped sda", "sdb": "wipe: wiped sdb"},
+        ["sdb", "sda"],
+    ),
     "no before the step": Case([wipes("sda", **asks), last], [no("sda")], "last after None"),
     "confirmation, form, tool": Case(
         [
@@ -274,6 +313,39 @@ async def test_output_review(desk: Desk) -> None:
     assert ["sda", "sdb"] == done[run]
 
 
+limited = Workflow(
+    "agents_limited",
+    [
+        Step(
+            name="draft",
+            agent=Agent("draft", scripted(asked_for), tools=[wipe]),
+            hitl_max_retries=1,
+            **again,
+        ),
+        last,
+    ],
+)
+
+
+async def test_output_review_is_limited(desk: Desk) -> None:
+    """However often its tools ask, an agent makes its output again no more often than the review
+    allows.
+    """
+    run = await desk.start(limited, "sda")
+    for answer in (
+        *yes("draft.1.wipe"),
+        no("draft", "sdb"),
+        *yes("draft.1.wipe~2"),
+        no("draft~2", "sdc"),
+    ):
+        await desk.asked(run, answer.requirement_id)
+        await desk.resolve(run, answer)
+    ended = await desk.end(run)
+
+    assert (RunStatus.completed, "last after None") == (ended.status, ended.content)
+    assert ["sda", "sdb"] == done[run]
+
+
 broken: list[str] = []
 
 
@@ -335,5 +407,5 @@ async def test_cancelled_in_parallel(desk: Desk) -> None:
 
 @pytest.fixture(scope="module")
 async def desk(env: WorkflowEnvironment) -> AsyncIterator[Desk]:
-    async with desk_of(env, *PIPELINES.values(), drafts, fails) as made:
+    async with desk_of(env, *PIPELINES.values(), drafts, limited, fails) as made:
         yield made

@@ -399,24 +399,29 @@ def a_tool(name: str, **options: Any) -> Function:
     return act
 
 
+NAMES = "first", "second", "third", "fourth"
+
+
 def deployed(*tools: Function) -> Workflow:
-    calls = scripted([(name, {"disk": "sda"}) for name in ("first", "second", "third")])
+    calls = scripted([(name, {"disk": "sda"}) for name in NAMES])
     ops = Agent("ops", calls, tools=tools)
     return Workflow("deployed", [Step("ask", agent=ops, requires_confirmation=True)])
 
 
 async def test_a_deploy_takes_nothing_back(env: WorkflowEnvironment) -> None:
     """A run that began while tools needed an approval, always or on a condition, or a person's yes,
-    needs it, though the code that takes its turn later says nothing of it.
+    needs it, though the code that takes its turn later says nothing of it; what was an audit then
+    is on file.
     """
-    confirmed, names = {"requires_confirmation": True}, ("first", "second", "third")
+    confirmed = {"requires_confirmation": True}
     old = deployed(
         approval(a_tool("first")),
         approval(a_tool("second", requires_confirmation=lambda disk: True)),
         a_tool("third", **confirmed),
+        approval(type="audit")(a_tool("fourth", **confirmed)),
     )
-    new = deployed(*(a_tool(name) for name in names))
-    keys = [f"ask.1.{name}" for name in names]
+    new = deployed(*map(a_tool, NAMES[:3]), a_tool("fourth", **confirmed))
+    keys = [f"ask.1.{name}" for name in NAMES]
     async with serving(env, old) as client:
         run = await client.start(old, "go")
         await paused(client, run)
@@ -427,12 +432,13 @@ async def test_a_deploy_takes_nothing_back(env: WorkflowEnvironment) -> None:
             with pytest.raises(NotPermitted):
                 await client.resolve(run, Confirm(requirement_id=key))
             await client.resolve(run, yes(client, run, key))
-        await client.resolve(run, Confirm(requirement_id=keys[2]))
+        for key in keys[2:]:
+            await client.resolve(run, Confirm(requirement_id=key))
         await ended(client, run)
         await replay_all(env, run, new)
 
-    assert set(names) == {each.partition(" ")[0] for each in done}
-    assert set(keys[:2]) == {each["requirement_id"] for each in lines()}
+    assert set(NAMES) == {each.partition(" ")[0] for each in done}
+    assert {keys[0], keys[1], keys[3]} == {each["requirement_id"] for each in lines()}
 
 
 async def test_what_nobody_knows_is_asked_of_approvers(env: WorkflowEnvironment) -> None:
