@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from temporalio import workflow
 
+from temporal_hitl._agent_progress import AgentProgress, NeedProgress
 from temporal_hitl._caller import StepFailed
 from temporal_hitl._calls import INVALID_ARGUMENTS, ToolGiven, TurnGiven
 from temporal_hitl._filing import Filing
@@ -36,7 +37,7 @@ from temporal_hitl._needs import (
     refused,
     reported,
 )
-from temporal_hitl._progress import AgentProgress, NeedProgress, Progress
+from temporal_hitl._progress import Progress
 from temporal_hitl._reviews import RunCancelled
 from temporal_hitl._scope import Scope
 from temporal_hitl._sizes import TOO_LARGE

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 
+from temporal_hitl._agent_progress import AgentProgress
 from temporal_hitl._budget import Budget
 from temporal_hitl._caller import Caller, StepFailed
 from temporal_hitl._calls import ActivityResult, Role, activity_id_of
 from temporal_hitl._given import Given
 from temporal_hitl._journal import Journal
-from temporal_hitl._progress import AgentProgress, Failure, Progress
+from temporal_hitl._progress import Failure, Progress
 from temporal_hitl._reviews import Reviews
 from temporal_hitl._scope import Scope
 from temporal_hitl._sizes import Sizes, size_of

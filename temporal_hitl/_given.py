@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from temporal_hitl._agent_progress import AgentProgress
 from temporal_hitl._calls import ActivityCall, Role
-from temporal_hitl._progress import AgentProgress
 from temporal_hitl._scope import Scope
 from temporal_hitl._sizes import INLINE, Sizes, first, recent
 from temporal_hitl.plan import AnyPlan

@@ -11,9 +11,9 @@ from typing import Any
 
 from temporalio.exceptions import ActivityError, ApplicationError
 
+from temporal_hitl._agent_progress import NeedProgress
 from temporal_hitl._caller import StepFailed
 from temporal_hitl._messages import fill_in
-from temporal_hitl._progress import NeedProgress
 from temporal_hitl.plan import AgentPlan, Call, Retry
 from temporal_hitl.requirements import (
     Question,

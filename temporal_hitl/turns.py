@@ -173,8 +173,7 @@ class _Taken(_Crossing):
     new: list[JsonValue] = []
     """The messages after those."""
     usage: dict[str, JsonValue] = {}
-    """Requests, tokens and tool calls of the conversation so far, all turns together: numbers, so
-    that those of several agents can be added."""
+    """Requests, tokens and tool calls so far, all turns together, as numbers that can be added."""
     called: list[Called] = []
     """The tools that ran in the turn."""
     made_by: str = ""
@@ -305,8 +304,7 @@ class Turn(_InRun):
     is_last: bool = False
     """Whether an error now fails the turn for good, and with it the checkpoint is lost."""
     counted: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Usage that counts towards the agent's limits and is none of this conversation's: a member's
-    earlier tasks, and what the members of a team have used."""
+    """Usage that counts for its limits beside: of a member's earlier tasks, of a team's members."""
 
     def beyond(self, messages: Sequence[Any]) -> tuple[int, list[Any]]:
         """Return how many of the turn's `messages` a conversation begins with, and what follows."""

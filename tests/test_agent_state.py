@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from temporal_hitl._progress import AgentProgress
+from temporal_hitl._agent_progress import AgentProgress
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.turns import AnyFed, Finished
 from tests.states import made
@@ -56,7 +56,7 @@ async def test_goes_on(name: str) -> None:
 
 
 async def test_nothing_is_saved_without_the_answers() -> None:
-    """No checkpoint of a turn lacks the answers that the turn was given: one that went on from there
+    """No checkpoint of a turn lacks the answers that the turn was given: who went on from there
     would ask people again.
     """
     state = stored("answered")

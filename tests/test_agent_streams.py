@@ -1,4 +1,4 @@
-"""Streams of agents that pause in their midst, sync and async; and going on from another process."""
+"""Streams of agents that pause in their midst, sync and async, and another process that goes on."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_sync(agent: Agent) -> None:
 
 async def test_async(agent: Agent) -> None:
     """The async twins tell the same, with tools where they are asked for."""
-    both: dict[str, bool] = {"stream": True, "stream_events": True}
+    both: Any = {"stream": True, "stream_events": True}
     parts = [[each async for each in agent.arun("go", **both)]]
     while (last := parts[-1][-1]).is_paused:
         decide(last)

@@ -13,7 +13,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Confirm, OnError, Reject, RunStatus, Step, Workflow
-from temporal_hitl._usage import together
+from temporal_hitl._agent_progress import summed
 from temporal_hitl.agents import Agent, Team, tool
 from tests.agents import Called, Desk, desk_of, heard, scripted
 from tests.stage import paused, replay_all, serving
@@ -205,9 +205,7 @@ def test_sums() -> None:
 
     expected = {"requests": 3, "details": {"cached": 3, "heard": 4}, "cost": "0.3", "seconds": 1.5}
     assert (
-        expected
-        == together(one, other)
-        == together({}, {**one, "cost": None}, other, {"cost": "0.1"})
+        expected == summed(one, other) == summed({}, {**one, "cost": None}, other, {"cost": "0.1"})
     )
     assert {"requests": 1, "details": {"cached": 2}, "cost": "0.1", "seconds": 0.5} == one
 

@@ -178,8 +178,8 @@ large, too_large = huge(250), huge(400)
 
 
 async def test_huge_arguments(desk: Desk) -> None:
-    """Arguments of hundreds of kilobytes are shown and executed whole; with those that leave no room
-    in the run the tool is not called, which the model is told.
+    """Arguments of hundreds of kilobytes are shown and executed whole; where they leave no room in
+    the run the tool is not called, which the model is told.
     """
     output = await desk.asked(await desk.start(large))
     (asked,) = output.active_requirements

@@ -52,6 +52,7 @@ LAYERS = (
     "_board",
     "workflow",
     "_scope",
+    "_agent_progress",
     "_progress",
     "_previous",
     "_given",
