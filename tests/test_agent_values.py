@@ -205,8 +205,9 @@ def settings(_: Any, info: Any) -> Says:
 wrong: list[Any] = [[("store", {"data": n})] for n in range(2)]
 cold = Agent("cold", scripted(settings), model_settings={"temperature": 0.1, "seed": 7})
 plain = Agent("plain", scripted(settings))
-stubborn = Agent("stubborn", scripted(*wrong, heard), tools=[store], retries=2)
-strict = Agent("strict", scripted(*wrong, heard), tools=[store], max_retries=0)
+once: dict[str, Any] = {"tools": [store], "max_retries": 0}
+stubborn = Agent("stubborn", scripted(*wrong, heard), retries=2, **once)
+strict = Agent("strict", scripted(*wrong, heard), **once)
 
 
 async def test_settings_are_per_agent(desk: Desk) -> None:

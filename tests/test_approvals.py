@@ -17,7 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporal_hitl import Approval, HitlClient, Loop, Parallel, Reject, RunStatus, Step, Workflow
 from temporal_hitl.agents import Agent, Function, RunOutput, Team, approval, tool
 from temporal_hitl.approvals import FILE, ApprovalsFile
-from temporal_hitl.errors import AlreadyResolved, NotPermitted
+from temporal_hitl.errors import AlreadyResolved, BadSignature, NotPermitted
 from temporal_hitl.requirements import Confirm, EditArguments, Report, Retry
 from temporal_hitl.signing import KEYS as VARIABLE
 from tests.agents import Desk, desk_of, scripted
@@ -304,6 +304,34 @@ async def test_members_of_a_team(env: WorkflowEnvironment) -> None:
         (each.agent_name, each.arguments and each.arguments["disk"]) for each in end.approvals
     }
     assert 2 == len(done) == len(lines())
+
+
+async def test_in_a_pipeline_within(env: WorkflowEnvironment) -> None:
+    """In a child run who started the parent does not approve, and no signature counts that was
+    made for the parent; a cancel of the parent closes what the child asks.
+    """
+    asks = agent("below", ("pay", {"amount": 7}), ("wipe", {"disk": "sda"}))
+    sub = Workflow("approvals_sub", [Step("ask", agent=asks)])
+    top = Workflow("approvals_top", [Step("sub", workflow=sub)])
+    pays, wipes = "ask.1.pay", "ask.1.wipe"
+    async with desk_of(env, top, sub) as desk:
+        parent = await desk.start(top, user_id="ana")
+        seen = await desk.client.wait(parent, timeout=20)
+        (run,) = {each.run_id for each in seen.runs() if each.requirements}
+        await asked(desk.client, run, pays, wipes)
+        with pytest.raises(NotPermitted, match="'ana', who started the run"):
+            await desk.client.resolve(run, yes(desk, run, pays, "ana", "finance"))
+        with pytest.raises(BadSignature, match="made for another run"):
+            await desk.client.resolve(run, yes(desk, parent, pays, "bob", "finance"))
+        await desk.client.resolve(run, yes(desk, run, pays, "bob", "finance"))
+        await until(lambda: done)
+        await desk.client.cancel(parent)
+        await desk.end(parent)
+        end = await desk.end(run)
+
+    assert [f"pay 7 ({pays} approved)"] == done
+    assert [(pays, "approved"), (wipes, "cancelled")] == told(end.approvals)
+    assert {run} == {each["run_id"] for each in lines()}
 
 
 async def test_whatever_ends_the_run(env: WorkflowEnvironment) -> None:
