@@ -21,7 +21,7 @@ from temporal_hitl.errors import AlreadyResolved
 from tests.agents import Called, Desk, desk_of, scripted
 from tests.stage import ended, paused, replays, serving, until
 
-SOON = timedelta(seconds=1.5)
+SOON = timedelta(seconds=0.5)
 """By the real clock: none is skipped while an activity runs."""
 ran: dict[str, list[str]] = defaultdict(list)
 """What tools did, by run."""
@@ -64,21 +64,26 @@ async def test_a_deadline_in_a_turn(desk: Desk) -> None:
     runs, or the agent is told that nobody decided, or the run ends and the turn is told to stop;
     nobody's yes counts after it.
     """
-    await asyncio.gather(*(_passes(desk, policy) for policy in OnTimeout))
+    try:
+        await asyncio.gather(*(_passes(desk, policy) for policy in OnTimeout))
+    finally:
+        for _, thinking in CREWS.values():
+            thinking.may.set()
 
 
 async def _passes(desk: Desk, policy: OnTimeout) -> None:
     team, thinking = CREWS[policy]
     key = f"{team.name}.1.asks.1.wipe"
-    output = await desk.open(team, key)
-    run = output.run_id
+    run = await desk.start(team)
     await asyncio.wait_for(thinking.begun.wait(), 10)
     await until(lambda: _is_closed(desk, run, key))
     with pytest.raises(AlreadyResolved):
         await desk.resolve(run, Confirm(requirement_id=key))
+    if policy is OnTimeout.approve:
+        await until(lambda: ran[run])
     if policy is not OnTimeout.cancel:
-        assert (await desk.client.get(run)).running
-    thinking.may.set()
+        assert f"{team.name}.1.thinks.1" in (await desk.client.get(run)).running
+        thinking.may.set()
     done = await desk.end(run)
 
     silent = "wipe: nobody decided before the deadline, so it was not called"
