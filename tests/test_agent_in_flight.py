@@ -34,14 +34,18 @@ def wipe(disk: str, run_context: Any) -> str:
 
 
 class Thinking:
-    """A model that answers once it may."""
+    """A model that answers once it may, and knows when it is told to stop."""
 
     def __init__(self) -> None:
-        self.begun, self.may = asyncio.Event(), asyncio.Event()
+        self.begun, self.may, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def __call__(self, messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
         self.begun.set()
-        await self.may.wait()
+        try:
+            await self.may.wait()
+        except asyncio.CancelledError:
+            self.stopped.set()
+            raise
         return ModelResponse([TextPart("thought")])
 
 
@@ -85,6 +89,8 @@ async def _passes(desk: Desk, policy: OnTimeout) -> None:
         assert f"{team.name}.1.thinks.1" in (await desk.client.get(run)).running
         thinking.may.set()
     done = await desk.end(run)
+    if policy is OnTimeout.cancel:
+        await asyncio.wait_for(thinking.stopped.wait(), 20)
 
     silent = "wipe: nobody decided before the deadline, so it was not called"
     expected = {
@@ -137,7 +143,7 @@ async def test_a_cancel_in_a_turn(desk: Desk) -> None:
     await until(lambda: ran[run])
     await desk.client.cancel(run)
     done = await desk.end(run)
-    thinking_beside.may.set()
+    await asyncio.wait_for(thinking_beside.stopped.wait(), 20)
 
     assert RunStatus.cancelled is done.status
     assert [("confirm", first), ("withdraw", second)] == [
