@@ -386,55 +386,53 @@ async def test_temporal_goes_and_comes(tmp_path: Path, brisk: None, browser: Bro
     assert kept
 
 
-async def test_approvals_for_everybody(
-    env: WorkflowEnvironment,
-    browser: Browser,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    """What an agent asks, and the list of approvals, waiting and decided, are good for everybody;
-    an approval is given by somebody who signs in, and signed as theirs.
-    """
+@pytest.fixture
+async def approving(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[tuple[HitlClient, Any, str]]:
+    """Serve an agent whose tools are approvals; yields a client, where, and an approver's token."""
     filed = tmp_path / "approvals.jsonl"
     monkeypatch.setenv(VARIABLE, KEYS)
     monkeypatch.setenv(FILE, str(filed))
     secret, kept = tokens(bob=["reviewer", "approver"])
-    agent = asking()
-    options = {
-        "authenticator": BearerTokens(kept),
-        "signing_keys": SigningKeys.parse(KEYS),
-        "approvals": ApprovalsFile(filed),
-    }
+    options = {"authenticator": BearerTokens(kept), "signing_keys": SigningKeys.parse(KEYS)}
+    agent = asking().workflow
     async with (
-        serving(env, agent.workflow) as client,
-        served(client, agent.workflow, **options) as base,
+        serving(env, agent) as client,
+        served(client, agent, approvals=ApprovalsFile(filed), **options) as base,
     ):
-        run, other = [
-            await client.start(agent.workflow, HOSTILE, options=FOR_ANA) for _ in range(2)
-        ]
-        await asyncio.gather(paused(client, run), paused(client, other))
-        faults = dict[str, Any]()
-        for width, scheme in SCREENS[:2]:
-            viewport = {"width": width, "height": 800}
-            page = await opened(browser, base, viewport=viewport, color_scheme=scheme)
-            await page.goto("/inbox/approvals")
-            await signs_in(page, secret["bob"])
-            if width == SCREENS[0][0]:
-                await shows(page, "waits for approver")
-                faults["waiting"] = await findings(page)
-                await page.goto(path(run, WIPE))
-                await filled(page, "confirm-form", {"comment": "as agreed"})
-                await shows(page, "This is decided")
-                await shows(page, "signed as")
-            for each in ("/inbox/approvals", path(other, WIPE), path(other, MAIL), path(run, WIPE)):
-                await page.goto(each)
-                faults[f"{each} {width} {scheme}"] = await findings(page)
-            await page.goto(f"/inbox/approvals?run_id={run}&status=approved")
-            await shows(page, "as agreed")
-            await page.context.close()
-        for each in (run, other):
-            await client.cancel(each)
-            await ended(client, each)
-        await replays(client.handle(run), agent.workflow)
+        yield client, base, secret["bob"]
+
+
+async def test_approvals_for_everybody(
+    approving: tuple[HitlClient, Any, str], browser: Browser
+) -> None:
+    """What an agent asks, and the list of approvals, waiting and decided, are good for everybody;
+    an approval is given by somebody who signs in, and signed as theirs.
+    """
+    (client, base, token), agent, faults = approving, asking().workflow, dict[str, Any]()
+    run, other = [await client.start(agent, HOSTILE, options=FOR_ANA) for _ in range(2)]
+    await asyncio.gather(paused(client, run), paused(client, other))
+    for width, scheme in SCREENS[:2]:
+        viewport = {"width": width, "height": 800}
+        page = await opened(browser, base, viewport=viewport, color_scheme=scheme)
+        await page.goto("/inbox/approvals")
+        await signs_in(page, token)
+        if width == SCREENS[0][0]:
+            await shows(page, "waits for approver")
+            faults["waiting"] = await findings(page)
+            await page.goto(path(run, WIPE))
+            await filled(page, "confirm-form", {"comment": "as agreed"})
+            await shows(page, "signed as")
+        for each in ("/inbox/approvals", path(other, WIPE), path(other, MAIL), path(run, WIPE)):
+            await page.goto(each)
+            faults[f"{each} {width} {scheme}"] = await findings(page)
+        await page.goto(f"/inbox/approvals?run_id={run}&status=approved")
+        await shows(page, "as agreed")
+        await page.context.close()
+    for each in (run, other):
+        await client.cancel(each)
+        await ended(client, each)
+    await replays(client.handle(run), agent)
 
     assert {} == {each: found for each, found in faults.items() if found}
