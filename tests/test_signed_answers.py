@@ -209,7 +209,8 @@ async def test_who_has_no_signature_is_told_where_to_answer(env: WorkflowEnviron
     told = (
         "'pay' is answered by finance or chief only, and nothing signs for who answers here: answer"
         " it in the inbox or over the HTTP API, signed in with that role, or with temporal-hitl"
-        " (--role finance) on a machine that has HITL_SIGNING_KEYS, or beside the embedded server"
+        " (--role finance), or continue_run(roles=[...]), on a machine that has HITL_SIGNING_KEYS,"
+        " or beside the embedded server"
     )
     assert (told, tuple(ROLES)) == (str(refused.value), waiting.requirements[0].roles)
     assert "Only: `finance`, `chief`. Answered signed" in shown and "--name" not in shown

@@ -12,7 +12,7 @@ class Terminal:
     """Asks whoever sits at the terminal; their name once."""
 
     def __init__(self) -> None:
-        self._name: str | None = None
+        self._name = ""
 
     def answer(self, draft: AnyDraft) -> None:
         """Fill in one draft."""
@@ -26,9 +26,9 @@ class Terminal:
                 print(f"That does not do: {refused}")
             if draft.missing_values:
                 print(f"Still missing: {', '.join(draft.missing_values)}")
-        if self._name is None:
+        while not self._name:
             self._name = input("Your name: ").strip()
-        draft.resolved_by = self._name or None
+        draft.resolved_by = self._name
 
 
 def confirmation(draft: StepRequirement) -> None:
