@@ -59,7 +59,7 @@ class Signs:
     roles: tuple[str, ...]
 
     def signed(self, decision: AnyResolution, namespace: str, run_id: str) -> AnyResolution:
-        """Return a decision as it is sent; raises `ValueError` where it does not say whose it is."""
+        """Return a decision as it is sent; raises `ValueError` where nobody says whose it is."""
         who = decision.resolved_by
         if not who:
             raise ValueError(

@@ -77,7 +77,7 @@ def result(run_output: WorkflowRunOutput) -> Result:
         f"the shop: {database()}",
         f"on file:  {_file()}",
         *(
-            f"  {each.tool_name}: {each.status} by {each.resolved_by} ({each.type}, {each.identity})"
+            f"  {each.tool_name}, {each.type}: {each.status} by {each.resolved_by} ({each.channel})"
             for each in run_output.approvals
         ),
     ]
