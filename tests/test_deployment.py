@@ -21,7 +21,7 @@ import jwt
 import pytest
 import yaml
 from check_jsonschema.builtin_schemas import get_builtin_schema
-from httpx2 import AsyncClient, ConnectError
+from httpx2 import AsyncClient, ConnectError, Response
 from jsonschema import Draft202012Validator
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
@@ -29,9 +29,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from api.main import PIPELINES
-from temporal_hitl import HitlClient, RunStatus
+from temporal_hitl import HitlClient, RunStatus, WorkflowRunOutput
 from temporal_hitl.approvals import FILE as APPROVALS
 from temporal_hitl.approvals import ApprovalsFile
+from temporal_hitl.primitives import Definition
 from temporal_hitl.signing import KEYS as SIGNING
 from temporal_hitl.signing import SigningKeys
 from tests.signatures import KEYS
@@ -351,16 +352,12 @@ async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> N
         ) as http:
             await until(lambda: lives(http), every=0.1)
             healthy = await here.ran({**SERVICES["api"], "command": api_check()})
-            input = {"source": str(source), "out": str(tmp_path / "out")}
-            body = {"pipeline": "article_refinement", "input": input}
-            run = (await http.post("/runs", json=body)).json()["run_id"]
             client = await here.client()
-            asked = (await paused(client, run)).requirements[0]
-            path = f"/runs/{run}/requirements/{asked.id}/resolution"
-            answered = await http.post(path, json={"action": "reject"})
-            output = await ended(client, run)
-            await replays(client.handle(run), article_refinement)
-            approved = await approves_a_deletion(http, client)
+            input = {"source": str(source), "out": str(tmp_path / "out")}
+            answered, output = await answers(http, client, article_refinement, input, "reject")
+            wish = "I am C-026: delete my account."
+            _, desk = await answers(http, client, support_desk.workflow, wish, "confirm")
+            on_file = await http.get("/approvals", params={"run_id": desk.run_id})
         for each in (worker, api):
             each.terminate()
         codes = [await asyncio.wait_for(each.wait(), WAIT) for each in (worker, api)]
@@ -370,29 +367,25 @@ async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> N
         "serves data_release, article_refinement, support_desk (task queue 'hitl'"
     )
     assert (200, "ana") == (answered.status_code, answered.json()["resolution"]["resolved_by"])
-    assert RunStatus.completed is output.status
+    assert (RunStatus.completed, "deleted" in str(desk.content)) == (output.status, True)
     assert (0, True) == (codes[0], codes[1] in (0, -15))
     (record,) = ApprovalsFile(here.folder / "approvals.jsonl").records()
-    assert [record.model_dump(mode="json")] == approved
-    assert ("approved", "ana", "signed", "http") == (
-        record.status,
-        record.resolved_by,
-        record.identity,
-        record.channel,
-    )
+    assert [record.model_dump(mode="json")] == on_file.json()["items"]
+    assert ("approved", "ana", "signed") == (record.status, record.resolved_by, record.identity)
 
 
-async def approves_a_deletion(http: AsyncClient, client: HitlClient) -> list[Any]:
-    """Have the support desk delete an account, and return what the API says is on file."""
-    body = {"pipeline": "support_desk", "input": "I am C-026: delete my account."}
+async def answers(
+    http: AsyncClient, client: HitlClient, pipeline: Definition, input: Any, action: str
+) -> tuple[Response, WorkflowRunOutput]:
+    """Start a run, answer what it asks, and return the answer's answer and how the run ended."""
+    body = {"pipeline": pipeline.name, "input": input}
     run = (await http.post("/runs", json=body)).json()["run_id"]
-    (asked,) = (await paused(client, run)).requirements
-    where = f"/runs/{run}/requirements/{asked.id}/resolution"
-    (await http.post(where, json={"action": "confirm"})).raise_for_status()
+    asked = (await paused(client, run)).requirements[0]
+    path = f"/runs/{run}/requirements/{asked.id}/resolution"
+    answered = await http.post(path, json={"action": action})
     output = await ended(client, run)
-    await replays(client.handle(run), support_desk.workflow)
-    assert "deleted the account C-026" in output.content
-    return (await http.get("/approvals", params={"run_id": run})).json()["items"]
+    await replays(client.handle(run), pipeline)
+    return answered, output
 
 
 @pytest.mark.slow
