@@ -202,7 +202,7 @@ def test_the_desk_at_a_terminal(tmp_path: Path) -> None:
             ("Fill in the form? (y/n): ", "y"),
             ("customer (Enter for C-204): ", ""),
             ("cents (Enter for 1000): ", ""),
-            ("cost_centre (", "4711"),
+            ("cost_centre: ", "4711"),
             ("Approve, edit or reject? (a/e/r): ", "r"),
             ("Why not? ", "not yet"),
         ],

@@ -52,6 +52,8 @@ SCRIPT: Script = {
 
 def play(source: str, reviewer: Reviewer) -> Played:
     """Run the agent to its end."""
+    # What pydantic-ai says of its own at a terminal would stand in the midst of the conversation.
+    os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")
     return play_pipeline(support_desk.workflow, source, reviewer, show, roles=["approver"])
 
 
@@ -65,7 +67,7 @@ def show(run_output: WorkflowRunOutput, draft: AnyDraft) -> None:
     else:
         print("\n" + "\n".join((draft.form or {}).get("properties", {})))
     if roles := " or ".join(draft.requirement.roles):
-        print(f"It needs an approval: the answer is signed as {roles}, and filed before it counts.")
+        print(f"It needs an approval: the answer is signed as {roles}, and on file before it runs.")
 
 
 def result(run_output: WorkflowRunOutput) -> Result:

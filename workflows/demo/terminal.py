@@ -151,7 +151,8 @@ def _hint(field: Mapping[str, Any], *, optional: bool) -> str:
     said += ["several with commas" if _kind(field) == "array" else None]
     there = field.get("default")
     said += [f"Enter for {there}" if there is not None else "Enter for none" if optional else None]
-    return f" ({'; '.join(filter(None, said))})"
+    hint = "; ".join(filter(None, said))
+    return f" ({hint})" if hint else ""
 
 
 def _value(answer: str, field: Mapping[str, Any]) -> Any:
