@@ -26,6 +26,7 @@ from temporal_hitl.turns import (
     AnyTaken,
     CheckpointTooLarge,
     InvalidArguments,
+    OutcomeUnknown,
     ToolCall,
     Turn,
     prompt_of,
@@ -33,6 +34,8 @@ from temporal_hitl.turns import (
 
 INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
+OUTCOME_UNKNOWN = "temporal_hitl.OutcomeUnknown"
+"""The error type of a tool's activity that does not know how far its tool came."""
 BEAT = timedelta(seconds=3)
 """How often a turn, or a tool, tells that it lives; thrice within a shorter timeout."""
 
@@ -82,6 +85,9 @@ async def _guarded(work: Any) -> Any:
             non_retryable=True,
             category=ApplicationErrorCategory.BENIGN,
         ) from error
+    except OutcomeUnknown as error:
+        # Tried again where that does no harm: a call has one attempt elsewhere.
+        raise ApplicationError(str(error), type=OUTCOME_UNKNOWN) from error
     except CheckpointTooLarge as error:
         raise ApplicationError(str(error), type=TOO_LARGE, non_retryable=True) from error
     except (Exception, SystemExit) as error:

@@ -6,6 +6,7 @@ Pure. Knows nothing of when any of it is asked or done.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ PROBLEMS = 50
 """How many of them a question shows at most."""
 LONGEST = 500
 """Characters of what an agent asks that stand in the question."""
+OUTCOME_UNKNOWN = "temporal_hitl.OutcomeUnknown"
+"""The error type of a tool's activity that does not know how far its tool came."""
 NOT_DECIDED = "nobody decided before the deadline, so it was not called"
 NOT_ANSWERED = "nobody answered before the deadline"
 KINDS: dict[Asks, type[Requirement]] = {
@@ -71,7 +74,17 @@ def question_of(
         # For who may read the run; lists of all runs have the template.
         asked: Any = need.form.get("properties") or {}
         told = f"{told}: {'; '.join(asked)[:LONGEST]}" if asked else told
+    if need.told:
+        told = f"{told} ({_said(need)[:LONGEST]})"
     return told, options
+
+
+def _said(need: Need) -> str:
+    texts = {
+        name: each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
+        for name, each in need.told.items()
+    }
+    return "; ".join(f"{name}: {each}" for name, each in texts.items())
 
 
 def _shown(needed: NeedProgress, kind: type[Requirement], agent: AgentPlan) -> dict[str, Any]:
@@ -167,7 +180,11 @@ def is_unknown(kind: str) -> bool:
     was shut down, or could not send the result.
     """
     is_of_temporal = kind.startswith("temporalio.exceptions.")
-    return "." not in kind or (is_of_temporal and not kind.endswith(".ApplicationError"))
+    return (
+        kind == OUTCOME_UNKNOWN
+        or "." not in kind
+        or (is_of_temporal and not kind.endswith(".ApplicationError"))
+    )
 
 
 def fills(need: Need) -> bool:

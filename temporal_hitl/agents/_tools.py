@@ -1,7 +1,6 @@
 """Tools as authors write them: a function, and what stands before it.
 
-Owns the seeds' words for that (`@tool(...)`, toolkits with lists of guarded tools) and the checks
-of them. Knows nothing of agents.
+Owns the seeds' words for that (`@tool(...)`) and the checks of them. Knows nothing of agents.
 """
 
 from __future__ import annotations
@@ -333,37 +332,3 @@ def as_function(value: Any) -> Function:
     if callable(value) and not isinstance(value, type):
         return Function(value)
     raise DefinitionError(f"{value!r} is no tool: give a function, `@tool`, or a Toolkit")
-
-
-class Toolkit:
-    """Tools that belong together, with lists of those that are guarded.
-
-    Raises:
-        DefinitionError: a list names a tool that is not there: it would run unguarded.
-    """
-
-    def __init__(
-        self,
-        name: str = "toolkit",
-        tools: Sequence[Any] = (),
-        *,
-        instructions: str | None = None,
-        requires_confirmation_tools: Sequence[str] = (),
-        external_execution_required_tools: Sequence[str] = (),
-    ) -> None:
-        self.name = name
-        self.instructions = instructions
-        there = {each.name: each for each in map(as_function, tools)}
-        guarded = {
-            Asks.confirmation: requires_confirmation_tools,
-            Asks.execution: external_execution_required_tools,
-        }
-        for asks, names in guarded.items():
-            for each in names:
-                if each not in there:
-                    raise DefinitionError(
-                        f"toolkit {name!r}: {each!r} is to be guarded, and is not there; it has"
-                        f" {', '.join(there) or 'no tools'}"
-                    )
-                there[each] = there[each].guarded_by(asks)
-        self.functions: tuple[Function, ...] = tuple(there.values())
