@@ -132,7 +132,8 @@ def placed(needs: list[Need], below: str) -> list[NeedProgress]:
 def _message(agent: AgentPlan, need: Need, kind: type[Requirement]) -> str:
     if kind is ToolOutcome:
         return (
-            f"{agent.agent} was calling {need.tool} when its worker was lost. Has it happened?"
+            f"{agent.agent} was calling {need.tool} when its worker, or its server, was lost."
+            " Has it happened?"
             " (report: it has, with this result; retry: it has not, run it; skip: give up)"
         )
     if need.message:

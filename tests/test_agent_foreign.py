@@ -27,6 +27,7 @@ from pydantic_ai import (
     ToolOutput,
     ToolReturn,
 )
+from pydantic_ai.agent import WrapperAgent
 from pydantic_ai.capabilities import (
     AbstractCapability,
     HandleDeferredToolCalls,
@@ -43,12 +44,11 @@ from pydantic_ai.exceptions import (
     ModelRetry,
     SkipToolExecution,
 )
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.tools import DeferredToolRequests, ToolDefinition
-from pydantic_ai.toolsets import CombinedToolset, ExternalToolset, FunctionToolset, WrapperToolset
-from pydantic_ai.usage import UsageLimits
+from pydantic_ai.toolsets import CombinedToolset, FunctionToolset, WrapperToolset
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
@@ -60,9 +60,10 @@ from temporal_hitl import (
     Step,
     Workflow,
 )
-from temporal_hitl.agents import Agent, Toolkit, adapter_of
+from temporal_hitl.agents import Agent, Team, Toolkit, adapter_of
 from temporal_hitl.errors import DefinitionError
 from tests.agents import Desk, desk_of, heard, scripted
+from tests.stage import ended, paused, replays, serving
 
 done: dict[str, list[str]] = defaultdict(list)
 """What tools did, by run."""
@@ -118,13 +119,13 @@ async def test_deps(desk: Desk) -> None:
     await desk.resolve(run, EditArguments(requirement_id=asked.id, arguments={"cents": 8}))
     ended = await desk.end(run)
 
-    assert {"cents"} == set(getattr(asked, "form")["properties"])
+    assert {"cents"} == set(asked.model_dump()["form"]["properties"])
     assert "pay: ana paid 5 of 9; pay_out: ana was paid 8 of 9" in ended.content
 
 
 def test_deps_that_no_run_has() -> None:
-    """Deps that nothing makes are refused where the agent becomes a step, and so is what cannot make
-    them.
+    """Deps that nothing makes are refused where the agent becomes a step, and so is what cannot
+    make them.
     """
     with pytest.raises(DefinitionError, match=r"type Bank.*adapter_of\(agent, deps=lambda run"):
         Step(agent=rich)
@@ -191,8 +192,8 @@ output_flows = [Workflow(f"with_{name}", [agent]) for name, agent in OUTPUT_AGEN
 
 
 async def test_outputs(desk: Desk) -> None:
-    """Whatever an agent gives, and however its model says it, is the run's content as JSON data, and
-    it can pause before.
+    """Whatever an agent gives, and however its model says it, is the run's content as JSON data,
+    and it can pause before.
     """
 
     async def said(flow: Workflow, name: str) -> Any:
@@ -241,7 +242,7 @@ strict_flow = Workflow("with_strict", [strict])
 
 
 async def test_output_validators(desk: Desk) -> None:
-    """What an output validator refuses goes back to the model, in an agent that was made to pause."""
+    """What an output validator refuses goes back to the model, in an agent made to pause."""
     output = await desk.open(strict_flow, "strict.1.sign")
     await desk.resolve(output.run_id, Confirm(requirement_id="strict.1.sign"))
 
@@ -249,11 +250,13 @@ async def test_output_validators(desk: Desk) -> None:
 
 
 def test_output_validators_that_cannot_pause() -> None:
-    """An agent whose output validators leave no room for a pause is refused where it becomes a step."""
+    """An agent whose output validators leave no room for a pause is refused."""
     agent = theirs("stricter")
     agent.output_validator(lambda output: output)
 
-    with pytest.raises(DefinitionError, match=r"write output_type=\[\.\.\., DeferredToolRequests\]"):
+    with pytest.raises(
+        DefinitionError, match=r"write output_type=\[\.\.\., DeferredToolRequests\]"
+    ):
         Step(agent=agent)
 
 
@@ -299,8 +302,8 @@ says_flow = Workflow("with_says", [says])
 
 
 async def test_what_tools_say(desk: Desk) -> None:
-    """Tools that raise that they wait are asked about with what they say, and with their arguments as
-    a form; edited ones that the tool's own check refuses are asked about again.
+    """Tools that raise that they wait are asked about with what they say, and with their arguments
+    as a form; edited ones that the tool's own check refuses are asked about again.
     """
     ids = [f"says.1.{name}" for name in ("spend", "ask", "print", "checked")]
     output = await desk.open(says_flow, *ids)
@@ -314,7 +317,7 @@ async def test_what_tools_say(desk: Desk) -> None:
         EditArguments(requirement_id=ids[3], arguments={"n": 11}),
     )
     again = await desk.asked(output.run_id, f"{ids[3]}~2")
-    problems = getattr(again.run.requirements[0], "problems")
+    problems = again.run.requirements[0].model_dump()["problems"]
     await desk.resolve(
         output.run_id, EditArguments(requirement_id=f"{ids[3]}~2", arguments={"n": 4})
     )
@@ -323,7 +326,7 @@ async def test_what_tools_say(desk: Desk) -> None:
     assert "May says call spend? (why: much; limit: 100)" == told[ids[0]]
     assert told[ids[1]].endswith("(hint: be brief)")
     assert told[ids[2]].endswith("report its result (queue: lobby)")
-    assert {"cents"} == set(getattr(there[ids[0]], "form")["properties"])
+    assert {"cents"} == set(there[ids[0]].model_dump()["form"]["properties"])
     assert ("9 at most",) == tuple(problems)
     assert (
         'spend: spent 500; ask: {"answer": "no"}; print: printed; checked: checked 4'
@@ -365,7 +368,11 @@ WRAPPED: dict[str, tuple[Any, str, str]] = {
     "renamed": (shop.renamed({"give": "sell", "take": "buy"}), "give", "take"),
     "prepared": (shop.prepared(described), "sell", "buy"),
     "wrapped": (Loud(shop), "sell", "buy"),
-    "on_demand": (shop.approval_required(lambda ctx, tool, args: "x" in args["item"]), "sell", "buy"),
+    "on_demand": (
+        shop.approval_required(lambda ctx, tool, args: "x" in args["item"]),
+        "sell",
+        "buy",
+    ),
     "described": (shop.with_metadata(a=1), "sell", "buy"),
 }
 WRAPPED_AGENTS = {
@@ -396,7 +403,7 @@ async def test_toolsets(desk: Desk) -> None:
     """
 
     async def said(flow: Workflow, name: str, buys: str) -> Any:
-        output = await desk.open(flow, f"{name}.1.{buys.replace('_', '_')}")
+        output = await desk.open(flow, f"{name}.1.{buys}")
         kind = output.run.requirements[0].kind
         await desk.resolve(output.run_id, Confirm(requirement_id=f"{name}.1.{buys}"))
         return kind, (await desk.end(output.run_id)).content
@@ -435,16 +442,16 @@ odd_flow = Workflow("with_odd", [odd])
 
 
 async def test_names_that_are_no_slugs(desk: Desk) -> None:
-    """Tools whose names make one slug are questions of their own, and each is called by its name."""
+    """Tools whose names make one slug are questions of their own, each called by its name."""
     output = await desk.open(odd_flow)
     ids = [each.id for each in output.run.requirements]
     await desk.resolve(output.run_id, *[Confirm(requirement_id=each) for each in ids])
     ended = await desk.end(output.run_id)
 
     assert 3 == len(set(ids))
-    assert (
-        "shop.sell/now: signed; shop.sell-now: signed; shop sell now: signed" == ended.content
-    ), ids
+    assert "shop.sell/now: signed; shop.sell-now: signed; shop sell now: signed" == ended.content, (
+        ids
+    )
 
 
 # Around tools
@@ -482,8 +489,8 @@ hooked_flow = Workflow("with_hooked", [hooked])
 
 
 async def test_hooks(desk: Desk) -> None:
-    """Hooks of the agent's stand around its tools, approved ones too, and may skip them; its history
-    processors and its instrumentation do their work.
+    """Hooks of the agent's stand around its tools, approved ones too, and may skip them; its
+    history processors and its instrumentation do their work.
     """
     output = await desk.open(hooked_flow, "hooked.1.buy")
     await desk.resolve(output.run_id, Confirm(requirement_id="hooked.1.buy"))
@@ -547,7 +554,9 @@ def down(messages: Any, info: Any) -> ModelResponse:
 
 
 falls_back = PydanticAgent(
-    FallbackModel(FunctionModel(down), scripted([("sell", {"item": 1})], [("sell", {"item": "a"})])),
+    FallbackModel(
+        FunctionModel(down), scripted([("sell", {"item": 1})], [("sell", {"item": "a"})])
+    ),
     name="falls_back",
     toolsets=[shop],
     retries=2,
@@ -568,6 +577,133 @@ async def test_models(desk: Desk) -> None:
 
     assert "sell: sold a" == content
     assert (RunStatus.error, True) == (failed.status, "request_limit of 3" in str(failed.error))
+
+
+# What is around agents
+
+
+@dataclass
+class Wrapped(WrapperAgent[Any, Any]):
+    """An agent in another."""
+
+    def __init__(self, wrapped: Any) -> None:
+        super().__init__(wrapped)
+
+
+inner = theirs("inner", [("buy", {"item": "a"})], toolsets=[shop])
+kept = theirs("kept", [("buy", {"item": "b"})], toolsets=[shop])
+team = Team(
+    "team",
+    [adapter_of(kept, hitl_timeout=3600, on_timeout="skip"), Wrapped(inner)],
+    scripted([("delegate", {"member": each, "task": "go"}) for each in ("kept", "inner")]),
+)
+
+
+async def test_in_a_team(desk: Desk) -> None:
+    """What `adapter_of` gives, and an agent that wraps another, are members of a team; questions of
+    an agent as it is may have a deadline.
+    """
+    output = await desk.open(team, "team.1.kept.1.buy", "team.1.inner.1.buy")
+    times = {each.id: each.deadline is not None for each in output.run.requirements}
+    await desk.resolve(output.run_id, *[Confirm(requirement_id=each) for each in times])
+    ended = await desk.end(output.run_id)
+
+    assert {"team.1.kept.1.buy": True, "team.1.inner.1.buy": False} == times
+    assert "delegate: buy: bought b; delegate: buy: bought a" == ended.content
+
+
+async def test_overridden(env: WorkflowEnvironment) -> None:
+    """What a test overrides of an agent holds for the turns and the tools of a worker in it."""
+    agent = theirs("overridden", toolsets=[shop])
+    flow = Workflow("with_overridden", [agent])
+    other: FunctionToolset[Any] = FunctionToolset()
+
+    @other.tool(requires_approval=True)
+    def trade(ctx: RunContext[Any]) -> str:
+        return f"traded by {ctx.deps}"
+
+    with agent.override(model=scripted([("trade", {})]), toolsets=[other], deps="ana"):
+        async with desk_of(env, flow) as desk:
+            output = await desk.open(flow, "overridden.1.trade")
+            await desk.resolve(output.run_id, Confirm(requirement_id="overridden.1.trade"))
+
+            assert "trade: traded by ana" == (await desk.end(output.run_id)).content
+
+
+# Guards
+
+
+async def test_a_mark_that_is_taken_away(env: WorkflowEnvironment) -> None:
+    """A tool that was marked when the run began still waits where newer code marks it no more."""
+
+    def flow(*, is_marked: bool) -> Workflow:
+        agent = theirs("marked", [("look", {})], [("sign", {})])
+        agent.tool_plain(requires_approval=True)(look)
+        agent.tool_plain(requires_approval=is_marked)(sign)
+        return Workflow("with_marked", [agent])
+
+    before, after = flow(is_marked=True), flow(is_marked=False)
+    async with serving(env, before) as client:
+        run = await client.start(before, "go")
+        await paused(client, run)
+    async with serving(env, after, queue=client.task_queue) as client:
+        await client.resolve(run, Confirm(requirement_id="marked.1.look"))
+        output = await client.wait(run, seen=["marked.1.look"], timeout=20)
+        await client.resolve(run, Confirm(requirement_id="marked.2.sign"))
+        done = await ended(client, run)
+        await replays(client.handle(run), before)
+
+    assert [("marked.2.sign", "tool_confirmation")] == [
+        (each.id, each.kind) for each in output.requirements
+    ]
+    assert "sign: signed" == done.content
+
+
+def look() -> str:
+    return "looked"
+
+
+async def answers(ctx: Any, requests: DeferredToolRequests) -> Any:
+    return requests.build_results(approve_all=True)
+
+
+class Decides(AbstractCapability[Any]):
+    async def handle_deferred_tool_calls(self, ctx: Any, *, requests: Any) -> Any:
+        return requests.build_results(approve_all=True)
+
+
+DECIDES: dict[str, AbstractCapability[Any]] = {
+    "HandleDeferredToolCalls": HandleDeferredToolCalls(answers),
+    "Decides": Decides(),
+    "Hooks": Hooks(deferred_tool_calls=answers),
+}
+
+
+@pytest.mark.parametrize("name", DECIDES)
+def test_agents_that_decide_by_themselves(name: str) -> None:
+    """An agent that answers its own deferred calls is refused: nobody would be asked."""
+    with pytest.raises(DefinitionError, match=rf"by itself about the calls that wait \({name}\)"):
+        Step(agent=theirs("decides", capabilities=[DECIDES[name]]))
+
+
+def test_options_of_adapter_of() -> None:
+    """An option that there is not is refused with those that there are."""
+    with pytest.raises(DefinitionError, match="no option 'timeout'; adapter_of has deps, usage_l"):
+        adapter_of(inner, timeout=3)  # type: ignore[call-arg]
+
+
+def test_lists_of_toolkits() -> None:
+    """A toolkit's lists are refused where they contradict each other, and where nothing could be
+    listed later.
+    """
+    lists: dict[str, Any] = {
+        "requires_confirmation_tools": ["buy"],
+        "external_execution_required_tools": ["buy"],
+    }
+    with pytest.raises(DefinitionError, match="'buy' stands in two lists"):
+        Toolkit("shop", [shop], **lists)
+    with pytest.raises(DefinitionError, match="'buy' is to be guarded, and is not there"):
+        Toolkit("shop", [sign], requires_confirmation_tools=["buy"])
 
 
 SERVED = [value for value in globals().values() if isinstance(value, (Agent, Workflow))]

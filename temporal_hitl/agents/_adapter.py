@@ -29,7 +29,7 @@ from temporal_hitl.agents._scope import GUARDED, freeze, told
 from temporal_hitl.agents._tools import Function
 from temporal_hitl.agents._work import Work
 from temporal_hitl.requirements import digest_of, problems_of
-from temporal_hitl.review import OnTimeout
+from temporal_hitl.review import ApprovalType, OnTimeout
 from temporal_hitl.turns import (
     Adapter,
     AnyFed,
@@ -156,11 +156,18 @@ class PydanticAdapter:
 
     def _guard(self, tool: ToolDefinition, kind: str) -> Guard:
         """Return what stands before a tool whose code, or whose server, says so at last."""
-        known = self.guarded.get((tool.metadata or {}).get(GUARDED, tool.name))
-        asks = _asks(kind) if known is None else known.asks
+        guarded = (tool.metadata or {}).get(GUARDED)
+        known = self.guarded.get(guarded or tool.name)
+        if known is not None:
+            asks = known.asks
+        else:
+            # Only the run's plan guards it still: its author has taken that away meanwhile.
+            asks = _asks(kind) if guarded is None else Asks.confirmation
+        guard = known or self._timed(Guard(asks=asks))
         if asks is Asks.confirmation:
-            return self._timed(asked_about(tool))
-        return self._timed(Guard(asks=asks, form=ANSWER if asks is Asks.question else {}))
+            now = asked_about(tool)
+            return guard.model_copy(update={"form": now.form, "alone": now.alone})
+        return guard.model_copy(update={"form": ANSWER}) if asks is Asks.question else guard
 
     # A tool
 
@@ -194,12 +201,11 @@ class PydanticAdapter:
 
 
 def timed(guard: Guard, deadline: Mapping[str, Any]) -> Guard:
-    """Return a guard with the deadline of its agent: silence approves confirmations alone."""
-    unsaid = deadline.get("on_timeout") is OnTimeout.approve
-    skips = unsaid and guard.asks is not Asks.confirmation
-    return guard.model_copy(
-        update={**deadline, **({"on_timeout": OnTimeout.skip} if skips else {})}
-    )
+    """Return a guard with the deadline of its agent: silence approves no more than it may."""
+    may = guard.asks is Asks.confirmation and guard.approval is not ApprovalType.required
+    if deadline.get("on_timeout") is OnTimeout.approve and not may:
+        deadline = {**deadline, "on_timeout": OnTimeout.skip}
+    return guard.model_copy(update=dict(deadline))
 
 
 async def _validated(tool: Tool[Any], call: ToolCall, context: RunContext[Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ its digest, and what of it no run can have.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import NoneType
 from typing import Any, cast, get_args
@@ -15,11 +14,11 @@ from pydantic_ai.capabilities import (
     Hooks,
     WrapperCapability,
 )
-from pydantic_ai.tools import DeferredToolRequests, ToolDefinition
+from pydantic_ai.tools import DeferredToolRequests, Tool, ToolDefinition
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 
-from temporal_hitl._json_schema import mistake
 from temporal_hitl._source import source_digest
+from temporal_hitl.agents._tools import policy_of
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.turns import Asks, Guard, ToolCall, Turn
 
@@ -89,30 +88,59 @@ _UNDECIDED = AbstractCapability.handle_deferred_tool_calls
 def guards_of(agent: Any) -> dict[str, Guard]:
     """Return the tools that wait for somebody, as far as they are known before they are listed:
     those of plain function toolsets that are marked, and external ones.
+
+    Raises:
+        DefinitionError: `@approval` marks what asks nobody, or what nobody would find.
     """
     known: dict[str, Guard] = {}
     for toolset in agent.toolsets:
         if isinstance(toolset, ExternalToolset):
             for each in toolset.tool_defs:
                 known[each.name] = Guard(asks=Asks.execution)
-        for tool in _functions_of(toolset):
-            if tool.requires_approval:
-                known[tool.name] = asked_about(tool.tool_def)
+        elif isinstance(toolset, FunctionToolset):
+            own = [(tool, _marked(tool)) for tool in _functions_of(toolset)]
+            known |= {tool.name: guard for tool, guard in own if guard is not None}
+        else:
+            toolset.apply(_refuse_approvals)
     return known
+
+
+def _marked(tool: Tool[Any]) -> Guard | None:
+    policy = policy_of(tool.function)
+    if policy is None:
+        return asked_about(tool.tool_def) if tool.requires_approval else None
+    if not (tool.requires_approval or policy.is_required):
+        raise DefinitionError(
+            f"tool {tool.name!r}: @approval(type='audit') keeps what people decide, and this tool"
+            " asks nobody: add requires_approval=True, or use type='required'"
+        )
+    return policy.on(asked_about(tool.tool_def))
+
+
+def _refuse_approvals(toolset: Any) -> None:
+    for tool in _functions_of(toolset):
+        if policy_of(tool.function) is not None:
+            raise DefinitionError(
+                f"tool {tool.name!r}: @approval would be overlooked in a toolset that another one"
+                " wraps; give the agent the tool, or its toolset, itself"
+            )
 
 
 def sources_of(agent: Any) -> Mapping[str, str]:
     """Return a digest of each tool that is a plain function, by name."""
     functions = [tool for toolset in agent.toolsets for tool in _functions_of(toolset)]
-    return {tool.name: source_digest(inspect.unwrap(tool.function)) for tool in functions}
+    return {tool.name: source_digest(tool.function) for tool in functions}
 
 
-def _functions_of(toolset: Any) -> list[Any]:
+def _functions_of(toolset: Any) -> list[Tool[Any]]:
     return list(toolset.tools.values()) if isinstance(toolset, FunctionToolset) else []
 
 
 def asked_about(tool: ToolDefinition) -> Guard:
     """Return what stands before a tool of which only its definition is known."""
+    # Loaded where it is needed: it takes its time.
+    from temporal_hitl._json_schema import mistake
+
     schema = tool.parameters_json_schema
     # A server may say anything; what is no schema makes no form.
     form = schema if mistake(schema) is None else {}
