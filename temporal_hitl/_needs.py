@@ -111,7 +111,8 @@ def guarded_still(need: Need, agent: AgentPlan) -> Need:
     # What needed an approval when the run began needs no other now.
     required = planned.approval is ApprovalType.required
     if planned.asks is need.asks:
-        now = {"form": need.form, "fields": need.fields}
+        message = need.message or planned.message
+        now = {"form": need.form, "fields": need.fields, "message": message}
         return need.model_copy(update={**dict(planned), **now}) if required else need
     return need.model_copy(update=dict(planned))
 

@@ -30,13 +30,19 @@ from pydantic_ai import (
 from pydantic_ai.agent import WrapperAgent
 from pydantic_ai.capabilities import (
     AbstractCapability,
+    Capability,
     HandleDeferredToolCalls,
     Hooks,
     Instrumentation,
+    ModelFallback,
+    NativeTool,
     PrefixTools,
+    ProcessEventStream,
     ProcessHistory,
+    SelectModel,
     Toolset,
 )
+from pydantic_ai.durable_exec.temporal import TemporalDurability
 from pydantic_ai.exceptions import (
     ApprovalRequired,
     CallDeferred,
@@ -47,6 +53,8 @@ from pydantic_ai.exceptions import (
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.native_tools import WebSearchTool
 from pydantic_ai.tools import DeferredToolRequests, ToolDefinition
 from pydantic_ai.toolsets import CombinedToolset, FunctionToolset, WrapperToolset
 from temporalio.testing import WorkflowEnvironment
@@ -579,6 +587,115 @@ async def test_models(desk: Desk) -> None:
     assert (RunStatus.error, True) == (failed.status, "request_limit of 3" in str(failed.error))
 
 
+# Capabilities
+
+
+BUYS = [("buy", {"item": "b"})]
+streamed: list[str] = []
+
+
+def marked() -> list[Tool[Any]]:
+    return [Tool(buy, requires_approval=True)]
+
+
+async def note_events(ctx: Any, events: Any) -> None:
+    async for event in events:
+        streamed.append(type(event).__name__)
+
+
+def on_the_fly(ctx: RunContext[Any]) -> Any:
+    return Toolset(FunctionToolset(tools=marked()))
+
+
+def while_open(ctx: RunContext[Any], tool: ToolDefinition) -> ToolDefinition | None:
+    return tool if ctx.deps.session_state["open"] else None
+
+
+on_demand = Capability[Any](id="shop", description="A shop", tools=marked(), defer_loading=True)
+LOADS, SEARCHES = ("load_capability", {"id": "shop"}), ("search_tools", {"queries": ["buy"]})
+CAPABLE = {
+    "selects": PydanticAgent(capabilities=[SelectModel(lambda ctx: scripted(BUYS))]),
+    "falls": PydanticAgent(capabilities=[ModelFallback(scripted(BUYS))]),
+    "streams": PydanticAgent(
+        TestModel(call_tools=["buy"], custom_output_text="buy: bought b"),
+        capabilities=[ProcessEventStream(note_events)],
+    ),
+    "durable": theirs("durable", BUYS, capabilities=[TemporalDurability()]),
+    "asks_web": theirs("asks_web", BUYS, capabilities=[NativeTool(WebSearchTool())]),
+    "searches": theirs(
+        "searches", [SEARCHES], BUYS, toolsets=[FunctionToolset(marked()).defer_loading()]
+    ),
+    "loads": theirs("loads", [LOADS], BUYS, capabilities=[on_demand]),
+    "makes": theirs("makes", BUYS, capabilities=[on_the_fly]),
+    "prepares": theirs(
+        "prepares", BUYS, tools=[Tool(buy, requires_approval=True, prepare=while_open)]
+    ),
+}
+for name, capable in CAPABLE.items():
+    if name in ("selects", "falls", "streams", "durable", "asks_web"):
+        capable.tool_plain(requires_approval=True)(buy)
+        capable.name = name
+
+capable_flows = [Workflow(f"with_{name}", [each]) for name, each in CAPABLE.items()]
+
+
+async def test_capabilities(desk: Desk) -> None:
+    """Models that capabilities choose, tools that are looked for, loaded, made or prepared for a
+    run, native tools, streams of events, and what makes agents durable elsewhere stand as they are.
+    """
+
+    async def said(flow: Workflow, name: str) -> Any:
+        run = await desk.start(flow, session_state={"open": True})
+        await desk.asked(run, f"{name}.1.buy")
+        await desk.resolve(run, Confirm(requirement_id=f"{name}.1.buy"))
+        return (await desk.end(run)).content
+
+    told = await asyncio.gather(*map(said, capable_flows, CAPABLE))
+
+    assert dict.fromkeys(CAPABLE, "buy: bought b") == dict(zip(CAPABLE, told, strict=True))
+    assert "FunctionToolResultEvent" in streamed
+
+
+at_work: list[str] = []
+
+
+async def paint(wall: str) -> str:
+    """Paint."""
+    at_work.append(f"begins {wall}")
+    await asyncio.sleep(0.05)
+    at_work.append(f"ends {wall}")
+    return wall
+
+
+async def sleeps() -> str:
+    """Sleep."""
+    await asyncio.sleep(60)
+    return "never"
+
+
+paints = theirs(
+    "paints",
+    [("paint", {"wall": "a"}), ("paint", {"wall": "b"}), ("sleeps", {})],
+    tools=[
+        Tool(paint, requires_approval=True, sequential=True),
+        Tool(sleeps, requires_approval=True, timeout=0.05),
+    ],
+)
+paints_flow = Workflow("with_paints", [paints])
+
+
+async def test_one_after_another(desk: Desk) -> None:
+    """Approved calls of a sequential tool run one after another; one with a timeout is ended."""
+    ids = ["paints.1.paint", "paints.1.paint-2", "paints.1.sleeps"]
+    output = await desk.open(paints_flow, *ids)
+    both = [desk.resolve(output.run_id, Confirm(requirement_id=each)) for each in ids]
+    await asyncio.gather(*both)
+    ended = await desk.end(output.run_id)
+
+    assert ["begins", "ends"] * 2 == [each.split()[0] for each in at_work]
+    assert "Timed out" in ended.content
+
+
 # What is around agents
 
 
@@ -711,5 +828,5 @@ SERVED = [value for value in globals().values() if isinstance(value, (Agent, Wor
 
 @pytest.fixture(scope="module")
 async def desk(env: WorkflowEnvironment) -> AsyncIterator[Desk]:
-    async with desk_of(env, *SERVED, *output_flows, *wrapped_flows) as made:
+    async with desk_of(env, *SERVED, *output_flows, *wrapped_flows, *capable_flows) as made:
         yield made

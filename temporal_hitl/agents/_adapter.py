@@ -124,7 +124,8 @@ class PydanticAdapter:
 
     async def given(self, work: Turn | ToolCall) -> dict[str, Any]:
         """Return what the agent works with: model, settings and deps."""
-        own = self.model is None and self.agent.model is not None
+        there = self.agent.model is not None or self.agent.root_capability.get_model() is not None
+        own = self.model is None and there
         deps = work if self.deps is None else self.deps(work)
         return {
             "model": None if own else resolved(self.model, self.name),

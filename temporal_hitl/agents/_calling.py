@@ -20,7 +20,13 @@ from pydantic_ai.exceptions import (
     ToolFailedError,
     ToolRetryError,
 )
-from pydantic_ai.messages import ModelRequest, ModelResponse, ToolCallPart
+from pydantic_ai.messages import (
+    CapabilityLoadDeltaPart,
+    ModelRequest,
+    ModelResponse,
+    ToolAvailabilityDeltaPart,
+    ToolCallPart,
+)
 from pydantic_ai.tools import DeferredToolResults
 from pydantic_core import to_json
 from pydantic_graph import End
@@ -54,7 +60,7 @@ async def called(agent: PydanticAgent[Any, Any], call: ToolCall, **options: Any)
     only = _Only(call.call_id)
     async with agent.iter(
         None,
-        message_history=[ModelRequest([]), ModelResponse([part])],
+        message_history=[ModelRequest(_shown(agent, call.tool)), ModelResponse([part])],
         deferred_tool_results=DeferredToolResults(approvals={call.call_id: True}),
         capabilities=[only],
         **options,
@@ -73,6 +79,15 @@ async def called(agent: PydanticAgent[Any, Any], call: ToolCall, **options: Any)
         raise OutcomeUnknown(only.lost)
     gone = f"{agent.name} has no tool {call.tool!r} any more"
     return only.came or Failed(call_id=call.call_id, message=gone)
+
+
+def _shown(agent: PydanticAgent[Any, Any], tool: str) -> list[Any]:
+    """Return what makes a tool callable that the model has to look for first: it has found it."""
+    found: list[AbstractCapability[Any]] = []
+    agent.root_capability.apply(found.append)
+    loaded = [each.id for each in found if each.defer_loading is True and each.id]
+    loads = [CapabilityLoadDeltaPart(loaded=loaded)] if loaded else []
+    return [*loads, ToolAvailabilityDeltaPart(tools_added=[tool])]
 
 
 @dataclass
