@@ -365,6 +365,20 @@ class Loud(WrapperToolset[Any]):
         return f"{await super().call_tool(name, tool_args, ctx, tool)}!"
 
 
+class Fragile(WrapperToolset[Any]):
+    """Ends badly once its tool was called, as a server does that is gone."""
+
+    async def call_tool(self, name: str, tool_args: Any, ctx: Any, tool: Any) -> Any:
+        done["fragile"].append(name)
+        return await super().call_tool(name, tool_args, ctx, tool)
+
+    async def __aexit__(self, *args: Any) -> bool | None:
+        if done["fragile"] == ["sell", "buy"]:
+            done["fragile"].append("ended")
+            raise ConnectionError("gone")
+        return await super().__aexit__(*args)
+
+
 async def described(ctx: Any, tools: list[ToolDefinition]) -> list[ToolDefinition]:
     return [replace(each, description="x") for each in tools]
 
@@ -376,6 +390,7 @@ WRAPPED: dict[str, tuple[Any, str, str]] = {
     "renamed": (shop.renamed({"give": "sell", "take": "buy"}), "give", "take"),
     "prepared": (shop.prepared(described), "sell", "buy"),
     "wrapped": (Loud(shop), "sell", "buy"),
+    "fragile": (Fragile(shop), "sell", "buy"),
     "on_demand": (
         shop.approval_required(lambda ctx, tool, args: "x" in args["item"]),
         "sell",
@@ -432,6 +447,7 @@ async def test_toolsets(desk: Desk) -> None:
         ("tool_confirmation", f"{s}: sold a{loud(n)}; {b}: bought b{loud(n)}")
         for n, (s, b) in names.items()
     ] == told
+    assert ["sell", "buy", "ended"] == done["fragile"]
 
 
 # Names

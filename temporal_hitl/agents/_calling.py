@@ -21,7 +21,9 @@ from pydantic_ai.exceptions import (
     ToolRetryError,
 )
 from pydantic_ai.messages import (
-    CapabilityLoadDeltaPart,
+    LoadCapabilityCallPart,
+    LoadCapabilityReturnPart,
+    ModelMessage,
     ModelRequest,
     ModelResponse,
     ToolAvailabilityDeltaPart,
@@ -58,21 +60,21 @@ async def called(agent: PydanticAgent[Any, Any], call: ToolCall, **options: Any)
     # As JSON, as the model's own arguments come: a date is text there.
     part = ToolCallPart(call.tool, to_json(call.arguments).decode(), call.call_id)
     only = _Only(call.call_id)
-    async with agent.iter(
-        None,
-        message_history=[ModelRequest(_shown(agent, call.tool)), ModelResponse([part])],
-        deferred_tool_results=DeferredToolResults(approvals={call.call_id: True}),
-        capabilities=[only],
-        **options,
-    ) as run:
-        node: Any = run.next_node
-        try:
+    try:
+        async with agent.iter(
+            None,
+            message_history=[*_before(agent, call.tool), ModelResponse([part])],
+            deferred_tool_results=DeferredToolResults(approvals={call.call_id: True}),
+            capabilities=[only],
+            **options,
+        ) as run:
+            node: Any = run.next_node
             while not (isinstance(node, End) or PydanticAgent.is_model_request_node(node)):
                 node = await run.next(node)
-        except Exception:
-            # That the agent would not go on from there is nothing to this call.
-            if only.came is None and not only.problems:
-                raise
+    except Exception:
+        # That the agent would not go on from there, or its server not end, is nothing to this call.
+        if only.came is None and not only.problems:
+            raise
     if only.problems:
         raise InvalidArguments(only.problems)
     if only.lost:
@@ -81,13 +83,18 @@ async def called(agent: PydanticAgent[Any, Any], call: ToolCall, **options: Any)
     return only.came or Failed(call_id=call.call_id, message=gone)
 
 
-def _shown(agent: PydanticAgent[Any, Any], tool: str) -> list[Any]:
-    """Return what makes a tool callable that the model has to look for first: it has found it."""
+def _before(agent: PydanticAgent[Any, Any], tool: str) -> list[ModelMessage]:
+    """Return a conversation in which the model has found a tool that it has to look for first."""
     found: list[AbstractCapability[Any]] = []
     agent.root_capability.apply(found.append)
     loaded = [each.id for each in found if each.defer_loading is True and each.id]
-    loads = [CapabilityLoadDeltaPart(loaded=loaded)] if loaded else []
-    return [*loads, ToolAvailabilityDeltaPart(tools_added=[tool])]
+    loads = [LoadCapabilityCallPart(args={"id": each}, tool_call_id=each) for each in loaded]
+    done = [LoadCapabilityReturnPart(content={}, tool_call_id=each) for each in loaded]
+    return [
+        ModelRequest([]),
+        ModelResponse(loads),
+        ModelRequest([*done, ToolAvailabilityDeltaPart(tools_added=[tool])]),
+    ]
 
 
 @dataclass
