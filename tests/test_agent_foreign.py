@@ -63,6 +63,7 @@ from temporal_hitl import (
     Answer,
     Confirm,
     EditArguments,
+    OnTimeout,
     Report,
     RunStatus,
     Step,
@@ -764,6 +765,32 @@ async def test_overridden(env: WorkflowEnvironment) -> None:
 
 
 # Guards
+
+
+bazaar: FunctionToolset[Any] = FunctionToolset()
+bazaar.tool_plain(sell)
+ours = Agent(
+    "ours",
+    scripted([("buy", {"item": "b"}), ("sell", {"item": "a"})]),
+    tools=[*marked(), Toolkit("bazaar", [bazaar], external_execution_required_tools=["sell"])],
+    hitl_timeout=3600,
+    on_timeout="approve",
+)
+
+
+async def test_tools_of_others_in_an_agent_of_ours(desk: Desk) -> None:
+    """pydantic-ai's tools in an `Agent` have its deadline, which approves no more than it may."""
+    output = await desk.open(ours, "ours.1.buy", "ours.1.sell")
+    times = [each.deadline is not None for each in output.run.requirements]
+    silence = [each.on_timeout for each in output.run.requirements]
+    await desk.resolve(
+        output.run_id,
+        Confirm(requirement_id="ours.1.buy"),
+        Report(requirement_id="ours.1.sell", result="sold by hand"),
+    )
+
+    assert ([True, True], [OnTimeout.approve, OnTimeout.skip]) == (times, silence)
+    assert "buy: bought b; sell: sold by hand" == (await desk.end(output.run_id)).content
 
 
 async def test_a_mark_that_is_taken_away(env: WorkflowEnvironment) -> None:

@@ -158,9 +158,10 @@ async def test_toolkit(desk: Desk, shop: Shop) -> None:
     assert "integer" == form["properties"]["cents"]["type"]
     assert 'look_up: order 7; refund: {"refunded": 4}; shop.close-all' in ended.content
     assert "Error executing tool shop.close-all" in ended.content
-    assert [("listed.tool", "listed: refund"), ("listed.tool", "listed: shop.close-all")] == sorted(
-        each for each in told if each[0] == "listed.tool"
-    )
+    assert [
+        ("listed.tool", "listed: refund, tool"),
+        ("listed.tool", "listed: shop.close-all, tool"),
+    ] == sorted(each for each in told if each[0] == "listed.tool")
 
 
 async def test_predicate(desk: Desk) -> None:

@@ -91,9 +91,9 @@ class PydanticAdapter:
         """A digest of the model's name, the instructions and the tools."""
         tools = {name: each.digest for name, each in self.functions.items()}
         model: Any = self.model or self.agent.model
-        own = {name: s for name, s in sources_of(self.agent).items() if name not in tools}
-        others = [own] if own else []
-        return digest_of([self.name, name_of(model), self.instructions_digest, tools, *others])
+        others = sources_of(self.agent, tools)
+        made_of = [self.name, name_of(model), self.instructions_digest, tools]
+        return digest_of([*made_of, others] if others else made_of)
 
     @property
     def guarded(self) -> Mapping[str, Guard]:

@@ -238,8 +238,9 @@ def adapter_of(
 
     Raises:
         DefinitionError: it has no name, of which activity types are made; its `deps_type` is none
-            that a run has, and no `deps` makes it; it decides by itself about calls that wait, or
-            has output validators beside an `output_type` without `DeferredToolRequests`.
+            that a run has, and no `deps` makes it; it decides by itself about calls that wait, may
+            end with a response that is pending, or has output validators beside an `output_type`
+            without `DeferredToolRequests`.
     """
     if not agent.name:
         raise DefinitionError(

@@ -4,7 +4,7 @@ its digest, and what of it no run can have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from types import NoneType
 from typing import Any, cast, get_args
 
@@ -14,6 +14,7 @@ from pydantic_ai.capabilities import (
     Hooks,
     WrapperCapability,
 )
+from pydantic_ai.output import PendingModelResponse
 from pydantic_ai.tools import DeferredToolRequests, Tool, ToolDefinition
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 
@@ -45,6 +46,11 @@ def refuse(agent: Any, where: str, deps: Deps | None) -> None:
             f"{where} has output validators, and cannot be made to pause beside them: write"
             " output_type=[..., DeferredToolRequests]"
         )
+    if _gives(agent.output_type, PendingModelResponse):
+        raise DefinitionError(
+            f"{where} may end with a response that is pending, for which no run waits: leave"
+            " PendingModelResponse out of its output_type"
+        )
     for name in _deciders(agent):
         raise DefinitionError(
             f"{where} decides by itself about the calls that wait ({name}), and nobody would be"
@@ -58,8 +64,12 @@ def _may_be_a_turn(kind: Any) -> bool:
 
 def can_pause(output: Any) -> bool:
     """Return whether an agent of this output type may give `DeferredToolRequests`."""
+    return _gives(output, DeferredToolRequests)
+
+
+def _gives(output: Any, kind: type) -> bool:
     several = cast(list[Any], output) if isinstance(output, (list, tuple)) else get_args(output)
-    return output is DeferredToolRequests or any(can_pause(each) for each in several)
+    return output is kind or any(_gives(each, kind) for each in several)
 
 
 def _validators(agent: Any) -> Any:
@@ -126,10 +136,10 @@ def _refuse_approvals(toolset: Any) -> None:
             )
 
 
-def sources_of(agent: Any) -> Mapping[str, str]:
-    """Return a digest of each tool that is a plain function, by name."""
-    functions = [tool for toolset in agent.toolsets for tool in _functions_of(toolset)]
-    return {tool.name: source_digest(tool.function) for tool in functions}
+def sources_of(agent: Any, known: Collection[str]) -> dict[str, str]:
+    """Return a digest of each tool that is a plain function, by name, but for those of `known`."""
+    tools = [tool for toolset in agent.toolsets for tool in _functions_of(toolset)]
+    return {each.name: source_digest(each.function) for each in tools if each.name not in known}
 
 
 def _functions_of(toolset: Any) -> list[Tool[Any]]:
