@@ -13,7 +13,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
 from temporal_hitl._beats import beating_on_loop
-from temporal_hitl._calls import INVALID_ARGUMENTS, ActivityCall, ActivityResult
+from temporal_hitl._calls import INVALID_ARGUMENTS, OUTCOME_UNKNOWN, ActivityCall, ActivityResult
 from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
 from temporal_hitl._returning import StateChanges, as_failure, as_json, checked
@@ -22,6 +22,7 @@ from temporal_hitl.turns import (
     Adapter,
     CheckpointTooLarge,
     InvalidArguments,
+    OutcomeUnknown,
     ToolCall,
     Turn,
     prompt_of,
@@ -77,6 +78,9 @@ async def _guarded(work: Any) -> Any:
             non_retryable=True,
             category=ApplicationErrorCategory.BENIGN,
         ) from error
+    except OutcomeUnknown as error:
+        # Tried again where that does no harm: a call has one attempt elsewhere.
+        raise ApplicationError(str(error), type=OUTCOME_UNKNOWN) from error
     except CheckpointTooLarge as error:
         raise ApplicationError(str(error), type=TOO_LARGE, non_retryable=True) from error
     except (Exception, SystemExit) as error:

@@ -6,12 +6,14 @@ Pure. Knows nothing of when any of it is asked or done.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._caller import StepFailed
+from temporal_hitl._calls import OUTCOME_UNKNOWN
 from temporal_hitl._messages import fill_in
 from temporal_hitl._progress import NeedProgress
 from temporal_hitl.plan import AgentPlan, Call, Retry
@@ -71,7 +73,17 @@ def question_of(
         # For who may read the run; lists of all runs have the template.
         asked: Any = need.form.get("properties") or {}
         told = f"{told}: {'; '.join(asked)[:LONGEST]}" if asked else told
+    if need.told:
+        told = f"{told} ({_said(need)[:LONGEST]})"
     return told, options
+
+
+def _said(need: Need) -> str:
+    texts = {
+        name: each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
+        for name, each in need.told.items()
+    }
+    return "; ".join(f"{name}: {each}" for name, each in texts.items())
 
 
 def _shown(needed: NeedProgress, kind: type[Requirement], agent: AgentPlan) -> dict[str, Any]:
@@ -100,7 +112,8 @@ def guarded_still(need: Need, agent: AgentPlan) -> Need:
     # What needed an approval when the run began needs no other now.
     required = planned.approval is ApprovalType.required
     if planned.asks is need.asks:
-        now = {"form": need.form, "fields": need.fields}
+        message = need.message or planned.message
+        now = {"form": need.form, "fields": need.fields, "message": message}
         return need.model_copy(update={**dict(planned), **now}) if required else need
     return need.model_copy(update=dict(planned))
 
@@ -121,7 +134,8 @@ def placed(needs: list[Need], below: str) -> list[NeedProgress]:
 def _message(agent: AgentPlan, need: Need, kind: type[Requirement]) -> str:
     if kind is ToolOutcome:
         return (
-            f"{agent.agent} was calling {need.tool} when its worker was lost. Has it happened?"
+            f"{agent.agent} was calling {need.tool} when its worker, or its server, was lost."
+            " Has it happened?"
             " (report: it has, with this result; retry: it has not, run it; skip: give up)"
         )
     if need.message:
@@ -169,7 +183,11 @@ def is_unknown(kind: str) -> bool:
     was shut down, or could not send the result.
     """
     is_of_temporal = kind.startswith("temporalio.exceptions.")
-    return "." not in kind or (is_of_temporal and not kind.endswith(".ApplicationError"))
+    return (
+        kind == OUTCOME_UNKNOWN
+        or "." not in kind
+        or (is_of_temporal and not kind.endswith(".ApplicationError"))
+    )
 
 
 def fills(need: Need) -> bool:

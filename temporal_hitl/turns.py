@@ -37,6 +37,7 @@ __all__ = [
     "InvalidArguments",
     "Need",
     "Needs",
+    "OutcomeUnknown",
     "Repaired",
     "ToolCall",
     "Turn",
@@ -153,6 +154,8 @@ class Need(Guard):
     """The name by which the agent calls the tool."""
     arguments: dict[str, JsonValue] = {}
     """As the agent gave them."""
+    told: dict[str, JsonValue] = {}
+    """What the tool's code says of this call, for who decides."""
 
 
 # How a turn ends
@@ -246,6 +249,10 @@ class InvalidArguments(Exception):
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
         """Each as `where: what`."""
+
+
+class OutcomeUnknown(Exception):
+    """Nobody knows whether a call has happened: a person is asked, and the agent told nothing."""
 
 
 class CheckpointTooLarge(Exception):
@@ -357,6 +364,7 @@ class Adapter(Protocol):
 
         Raises:
             InvalidArguments: the arguments do not fit; the person who gave them is asked again.
+            OutcomeUnknown: what executes the tool was lost meanwhile; a person is asked.
         """
         ...
 

@@ -15,7 +15,8 @@ from temporal_hitl._arguments import Seconds
 from temporal_hitl._forms import Form
 from temporal_hitl.agents._adapter import GUARD
 from temporal_hitl.agents._fields import DESCRIPTIONS, HEADER
-from temporal_hitl.agents._tools import Function, Toolkit, as_function
+from temporal_hitl.agents._toolkit import Toolkit
+from temporal_hitl.agents._tools import Function, as_function
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.review import OnTimeout, UserInputField
 from temporal_hitl.turns import Asks, Guard
