@@ -6,15 +6,17 @@ there. Knows no agent framework.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
 from temporal_hitl._beats import beating_on_loop
 from temporal_hitl._caller import NO_SUCH_ACTIVITY
-from temporal_hitl._calls import INVALID_ARGUMENTS, ActivityCall, ActivityResult
+from temporal_hitl._calls import INVALID_ARGUMENTS, OUTCOME_UNKNOWN, ActivityCall, ActivityResult
+from temporal_hitl._flow import StepInput
 from temporal_hitl._line import Line
 from temporal_hitl._registry import Registry
 from temporal_hitl._returning import StateChanges, as_failure, as_json, checked
@@ -24,9 +26,9 @@ from temporal_hitl.turns import (
     CheckpointTooLarge,
     InvalidArguments,
     NotServed,
+    OutcomeUnknown,
     ToolCall,
     Turn,
-    prompt_of,
 )
 
 
@@ -82,6 +84,9 @@ async def _guarded(work: Any) -> Any:
     except NotServed as error:
         activity.logger.warning(str(error))
         raise ApplicationError(str(error), type=NO_SUCH_ACTIVITY, non_retryable=True) from error
+    except OutcomeUnknown as error:
+        # Tried again where that does no harm: a call has one attempt elsewhere.
+        raise ApplicationError(str(error), type=OUTCOME_UNKNOWN) from error
     except CheckpointTooLarge as error:
         raise ApplicationError(str(error), type=TOO_LARGE, non_retryable=True) from error
     except (Exception, SystemExit) as error:
@@ -180,3 +185,30 @@ class _Pulse:
 
 CHECKPOINT = 1_900_000
 """Bytes of JSON that a checkpoint may have."""
+
+
+def prompt_of(given: StepInput) -> str:
+    """Return what an agent as a step is to do: what came before, or the run's input, and what
+    people said for this step, in the order of the seeds' system.
+    """
+    before, said = given.previous_step_content, given.additional_data
+    parts = [_text(given.input if before is None else before)]
+    if wishes := said.get("user_input"):
+        parts.append("What the user asked for:\n" + _listed(wishes))
+    if said.get("previous_output") is not None:
+        parts.append(f"Your previous output:\n{_text(said['previous_output'])}")
+    if said.get("rejection_feedback"):
+        parts.append(f"The reviewer rejected it:\n{said['rejection_feedback']}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _listed(values: Any) -> str:
+    if not isinstance(values, dict):
+        return _text(values)
+    return "\n".join(f"- {name}: {_text(each)}" for name, each in cast(Any, values).items())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

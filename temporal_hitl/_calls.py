@@ -27,6 +27,8 @@ Role = Literal[
 ]
 INVALID_ARGUMENTS = "temporal_hitl.InvalidArguments"
 """The error type of a tool's activity that was given what the tool does not take."""
+OUTCOME_UNKNOWN = "temporal_hitl.OutcomeUnknown"
+"""The error type of a tool's activity that does not know how far its tool came."""
 _AT_ITS_PATH = ("executor", "turn", "tool")
 _OF_AGENTS = ("turn", "tool", "messages", "answers")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from temporal_hitl._watching import Watching
@@ -16,6 +17,7 @@ from temporal_hitl.drafts import AnyDraft
 from temporal_hitl.errors import ResolutionError, RunFailed
 from temporal_hitl.requirements import AnyRequirement, AnyResolution, Refusal
 from temporal_hitl.run import RunStatus, WorkflowRunOutput
+from temporal_hitl.signing import Signer
 from temporal_hitl.stream_events import (
     AnyStreamEvent,
     RouterPausedEvent,
@@ -49,8 +51,29 @@ FEW = (
 """What is told without `stream_events=True`."""
 
 
+@dataclass(frozen=True)
+class Signs:
+    """Signs decisions, each for who it says decides, as somebody who has these roles."""
+
+    signer: Signer
+    roles: tuple[str, ...]
+
+    def signed(self, decision: AnyResolution, namespace: str, run_id: str) -> AnyResolution:
+        """Return a decision as it is sent; raises `ValueError` where nobody says whose it is."""
+        who = decision.resolved_by
+        if not who:
+            raise ValueError(
+                f"{decision.requirement_id!r}: roles=... signs for who decides; set resolved_by"
+            )
+        return self.signer.sign(
+            decision, namespace=namespace, run_id=run_id, subject=who, roles=self.roles
+        )
+
+
 class GoingOn:
-    """Sends the decisions of `drafts`, or of the drafts in `output`, to the run `run_id`."""
+    """Sends the decisions of `drafts`, or of the drafts in `output`, to the run `run_id`; signed,
+    where `signs` says how.
+    """
 
     def __init__(
         self,
@@ -58,11 +81,13 @@ class GoingOn:
         run_id: str,
         output: WorkflowRunOutput | None,
         drafts: Sequence[AnyDraft] | None,
+        signs: Signs | None,
     ) -> None:
         self._client = client
         self._run_id = run_id
         self._seen = {} if output is None else _open(output)
         self._drafts = _drafts(output) if drafts is None else drafts
+        self._signs = signs
 
     async def wait(self) -> WorkflowRunOutput:
         """Return the run once it has ended or needs a person again."""
@@ -89,6 +114,9 @@ class GoingOn:
         decisions = [(each.run_id, made) for each in self._drafts if (made := each.resolution())]
         if not decisions:
             await _check_nothing_open(self._client, self._run_id, self._drafts)
+        if self._signs is not None:
+            signed, namespace = self._signs.signed, self._client.client.namespace
+            decisions = [(run, signed(made, namespace, run)) for run, made in decisions]
         return await _send(self._client, decisions)
 
 

@@ -6,6 +6,7 @@ Pure. Knows nothing of when any of it is asked or done.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from temporal_hitl._agent_progress import NeedProgress
 from temporal_hitl._caller import StepFailed
+from temporal_hitl._calls import OUTCOME_UNKNOWN
 from temporal_hitl._messages import fill_in
 from temporal_hitl.plan import AgentPlan, Call, Retry
 from temporal_hitl.requirements import (
@@ -71,7 +73,17 @@ def question_of(
         # For who may read the run; lists of all runs have the template.
         asked: Any = need.form.get("properties") or {}
         told = f"{told}: {'; '.join(asked)[:LONGEST]}" if asked else told
+    if need.told:
+        told = f"{told} ({_said(need)[:LONGEST]})"
     return told, options
+
+
+def _said(need: Need) -> str:
+    texts = {
+        name: each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)
+        for name, each in need.told.items()
+    }
+    return "; ".join(f"{name}: {each}" for name, each in texts.items())
 
 
 def _shown(needed: NeedProgress, kind: type[Requirement], agent: AgentPlan) -> dict[str, Any]:
@@ -100,10 +112,12 @@ def guarded_still(need: Need, agent: AgentPlan) -> Need:
     # What needed an approval when the run began needs no other now.
     required = planned.approval is ApprovalType.required
     if planned.asks is need.asks:
-        now = {"form": need.form, "fields": need.fields}
+        message = need.message or planned.message
+        now = {"form": need.form, "fields": need.fields, "message": message}
         if required:
             return need.model_copy(update={**dict(planned), **now})
-        return need.model_copy(update={"approval": need.approval or planned.approval})
+        kept = {"approval": need.approval or planned.approval}
+        return need.model_copy(update=kept)
     return need.model_copy(update=dict(planned))
 
 
@@ -123,7 +137,8 @@ def placed(needs: list[Need], below: str) -> list[NeedProgress]:
 def _message(agent: AgentPlan, need: Need, kind: type[Requirement]) -> str:
     if kind is ToolOutcome:
         return (
-            f"{agent.agent} was calling {need.tool} when its worker was lost. Has it happened?"
+            f"{agent.agent} was calling {need.tool} when its worker, or its server, was lost."
+            " Has it happened?"
             " (report: it has, with this result; retry: it has not, run it; skip: give up)"
         )
     if need.message:
@@ -171,7 +186,11 @@ def is_unknown(kind: str) -> bool:
     was shut down, or could not send the result.
     """
     is_of_temporal = kind.startswith("temporalio.exceptions.")
-    return "." not in kind or (is_of_temporal and not kind.endswith(".ApplicationError"))
+    return (
+        kind == OUTCOME_UNKNOWN
+        or "." not in kind
+        or (is_of_temporal and not kind.endswith(".ApplicationError"))
+    )
 
 
 def fills(need: Need) -> bool:

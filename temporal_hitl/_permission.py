@@ -28,6 +28,6 @@ def where_to_sign(asked: AnyRequirement) -> str:
     return (
         f"{asked.id!r} is answered by {' or '.join(asked.roles)} only, and nothing signs for who"
         " answers here: answer it in the inbox or over the HTTP API, signed in with that role, or"
-        f" with temporal-hitl (--role {asked.roles[0]}) on a machine that has {KEYS}, or beside the"
-        " embedded server"
+        f" with temporal-hitl (--role {asked.roles[0]}), or continue_run(roles=[...]), on a machine"
+        f" that has {KEYS}, or beside the embedded server"
     )

@@ -32,6 +32,8 @@ from temporal_hitl.errors import OperatorError
 from temporal_hitl.local import DEFAULT_DB_FILE, Files, Server, connection, serve
 from temporal_hitl.plugin import HitlPlugin
 from temporal_hitl.primitives import Definition
+from temporal_hitl.requirements import Channel
+from temporal_hitl.signing import KEYS, Signer, SigningKeys
 
 DRAIN = timedelta(days=1)
 """How long a replaced worker lets its running steps finish; cut short, they would run twice."""
@@ -79,6 +81,7 @@ class Site:
     def __init__(self, client: HitlClient, server: Server | None) -> None:
         self.client = client
         self.server = server
+        self._beside = None if server is None else beside_of(server.files)
         self._registry = Registry()
         self._worker: Worker | None = None
         self._working: asyncio.Task[None] | None = None
@@ -97,11 +100,10 @@ class Site:
 
     async def _start(self) -> None:
         assert self.server is not None, "only an embedded server's worker is ours"
-        beside = beside_of(self.server.files)
         self._worker = Worker(
             self.client.client,
             task_queue=self.client.task_queue,
-            plugins=[HitlPlugin(registry=self._registry, beside=beside)],
+            plugins=[HitlPlugin(registry=self._registry, beside=self._beside)],
             graceful_shutdown_timeout=DRAIN,
             # An ordinary pool refuses work at interpreter exit, which the SDK tells at length.
             workflow_task_executor=DaemonThreads(WORKFLOW_THREADS),
@@ -118,6 +120,24 @@ class Site:
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(worker.shutdown()), LEAVE)
+
+    def signer(self) -> Signer:
+        """Return what signs here, by the keys that the workers verify it with.
+
+        Raises:
+            OperatorError: there are none.
+        """
+        keys = SigningKeys.from_environment() or (self._beside and self._beside.keys())
+        if keys is None:
+            missing = (
+                f"set {KEYS} (kid:secret), as it is set for the workers"
+                if self.server is None
+                else "pip install 'temporal-hitl[agents]', which brings PyJWT"
+            )
+            raise OperatorError(
+                f"continue_run(roles=...) signs what is decided, and nothing here can: {missing}"
+            )
+        return Signer(keys, Channel.cli)
 
     async def leave(self) -> None:
         """Stop working, as the process ends; the server goes with its own thread."""

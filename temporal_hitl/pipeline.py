@@ -12,9 +12,10 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Required, TypedDict, Unpack, overload
 
+from temporal_hitl._arguments import role_names
 from temporal_hitl._attributes import HITL_TAGS, session_tag
 from temporal_hitl._compile import compile_definition
-from temporal_hitl._going_on import Events, GoingOn, few, or_raise
+from temporal_hitl._going_on import Events, GoingOn, Signs, few, or_raise
 from temporal_hitl._site import InMemoryDb, PostgresDb, Site, SqliteDb, site_of
 from temporal_hitl._twins import AsyncEventStream, EventStream, aside, wait_for
 from temporal_hitl.client import TASK_QUEUE, HitlClient
@@ -53,6 +54,9 @@ class ContinueOptions(TypedDict, total=False):
     step_requirements: Sequence[AnyDraft]
     """The decisions, those about errors too, taken from any output of the run; sent in place of
     those in `run_response`."""
+    roles: Sequence[str] | None
+    """Signs the decisions, each for its `resolved_by`, as somebody who has these roles; with
+    `HITL_SIGNING_KEYS`, or the keys of the embedded server. Who has those can sign as anybody."""
 
 
 class WaitOptions(StartOptions, total=False):
@@ -217,8 +221,10 @@ class Workflow(Definition):
         return client, started
 
     async def _client(self) -> HitlClient:
-        site: Site = await site_of(self.db, self.task_queue)
-        return await site.serve(self)
+        return await (await self._site()).serve(self)
+
+    async def _site(self) -> Site:
+        return await site_of(self.db, self.task_queue)
 
     # Go on
 
@@ -277,8 +283,10 @@ class Workflow(Definition):
 
         Raises:
             ValueError: nothing was decided although something is open; the message names it, and
-                what a form lacks that was begun.
+                what a form lacks that was begun. Or a decision is to be signed, and does not say
+                whose it is.
             ResolutionError: every decision was refused; this is the first refusal.
+            OperatorError: `roles` are given, and there are no keys to sign with.
         """
         if not stream:
             return await aside(self._continue(run_response, **options))
@@ -301,11 +309,16 @@ class Workflow(Definition):
         *,
         run_id: str | None = None,
         step_requirements: Sequence[AnyDraft] | None = None,
+        roles: Sequence[str] | None = None,
     ) -> GoingOn:
         target = run_id or (output.run_id if output is not None else None)
         if target is None:
             raise DefinitionError("continue_run needs the output of a run, or run_id=")
-        return GoingOn(await self._client(), target, output, step_requirements)
+        site = await self._site()
+        signs = None
+        if roles is not None:
+            signs = Signs(site.signer(), role_names(roles, "continue_run: roles"))
+        return GoingOn(await site.serve(self), target, output, step_requirements, signs)
 
     # Look, and stop
 
@@ -329,7 +342,7 @@ class Workflow(Definition):
         return await aside(self._web_url(run_id))
 
     async def _web_url(self, run_id: str) -> str | None:
-        server = (await site_of(self.db, self.task_queue)).server
+        server = (await self._site()).server
         return None if server is None else ui_url(server.address, run_id)
 
     def get_session(self, session_id: str | None = None) -> WorkflowSession:

@@ -163,7 +163,17 @@ class HitlPlugin(SimplePlugin):
         return cls if ours is None else workflow_type(ours, VersioningBehavior.AUTO_UPGRADE)
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
-        """Check the namespace's search attributes, then run the worker."""
+        """Check that all is there which the worker needs, then run it."""
+        try:
+            await self._prepare(worker)
+        except BaseException:
+            # Nothing was started, and `async with worker` would wait for its end for ever: what the
+            # SDK does where its own check fails.
+            worker._shutdown_complete_event.set()  # pyright: ignore[reportPrivateUsage]
+            raise
+        await super().run_worker(worker, next)
+
+    async def _prepare(self, worker: Worker) -> None:
         self._line.connect(worker.client)
         keys = self._signing_keys or SigningKeys.from_environment()
         beside = self._beside
@@ -175,7 +185,6 @@ class HitlPlugin(SimplePlugin):
         warn_of_unknown(self.registry.plans)
         if self.registry.names:
             await ensure_search_attributes(worker.client)
-        await super().run_worker(worker, next)
 
 
 _FOR_ANY_RUN = {VERIFY, TELL, IS_OPEN}

@@ -8,15 +8,13 @@ tools run, and starts the next turn with what came of each call. Owns the shapes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Protocol, TypeAlias, cast
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from temporal_hitl._flow import StepInput
 from temporal_hitl._forms import UserInputField
 from temporal_hitl.review import ApprovalType, OnTimeout
 
@@ -38,12 +36,12 @@ __all__ = [
     "Need",
     "Needs",
     "NotServed",
+    "OutcomeUnknown",
     "Repaired",
     "ToolCall",
     "Turn",
     "Unfinished",
     "Value",
-    "prompt_of",
 ]
 
 
@@ -154,6 +152,8 @@ class Need(Guard):
     """The name by which the agent calls the tool."""
     arguments: dict[str, JsonValue] = {}
     """As the agent gave them."""
+    told: dict[str, JsonValue] = {}
+    """What the tool's code says of this call, for who decides."""
 
 
 # How a turn ends
@@ -250,9 +250,11 @@ class InvalidArguments(Exception):
 
 
 class NotServed(Exception):
-    """This worker lacks what an agent needs that is in the midst of its work: it waits, as where no
-    worker has its code, until some worker has it.
-    """
+    """This worker lacks what an agent at work needs: it waits for one that has it."""
+
+
+class OutcomeUnknown(Exception):
+    """Nobody knows whether a call has happened: a person is asked, and the agent told nothing."""
 
 
 class CheckpointTooLarge(Exception):
@@ -269,8 +271,7 @@ class _InRun:
     attempt: int
     """From 1; above 1, an earlier execution failed or its worker died."""
     session_state: dict[str, Any]
-    """What the run's steps share; changes are kept when the turn, or the tool, ends well, and of a
-    turn with each checkpoint."""
+    """What the run's steps share; changes are kept where this ends well, and with a checkpoint."""
     additional_data: dict[str, Any]
 
 
@@ -357,8 +358,7 @@ class Adapter(Protocol):
         """Let the agent work until it is through, or needs something.
 
         What it raises is an error of the turn, which is tried again by the step's retry policy, and
-        no sooner than after the seconds in the error's `retry_after`, where it has that; with
-        `NotServed` it waits for a worker that can.
+        no sooner than after the seconds in the error's `retry_after`; `NotServed` counts as none.
         """
         ...
 
@@ -367,34 +367,6 @@ class Adapter(Protocol):
 
         Raises:
             InvalidArguments: the arguments do not fit; the person who gave them is asked again.
+            OutcomeUnknown: what executes the tool was lost meanwhile; a person is asked.
         """
         ...
-
-
-def prompt_of(given: StepInput) -> str:
-    """Return what an agent as a step is to do: what came before, or else the run's input, and what
-    people said for this step, in the order of the seeds' system.
-    """
-    base = given.input if given.previous_step_content is None else given.previous_step_content
-    parts = [_text(base)]
-    said = given.additional_data
-    if wishes := said.get("user_input"):
-        parts.append("What the user asked for:\n" + _listed(wishes))
-    if said.get("previous_output") is not None:
-        parts.append(f"Your previous output:\n{_text(said['previous_output'])}")
-    if said.get("rejection_feedback"):
-        parts.append(f"The reviewer rejected it:\n{said['rejection_feedback']}")
-    return "\n\n".join(part for part in parts if part)
-
-
-def _listed(values: Any) -> str:
-    if not isinstance(values, dict):
-        return _text(values)
-    pairs = cast(dict[str, Any], values)
-    return "\n".join(f"- {name}: {_text(each)}" for name, each in pairs.items())
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -86,4 +86,6 @@ def asking(name: str, *calls: tuple[str, dict[str, Any]], saying: str = "") -> W
         instructions="Be good.",
         tools=[refund, send, ship, charge, UserFeedbackTools()],
     )
-    return Workflow(name, [Step("desk", agent=desk, start_to_close_timeout=1)])
+    # What is lost is missed soon; all else may take its time.
+    within = 1 if any(tool == "charge" for tool, _ in calls) else 20
+    return Workflow(name, [Step("desk", agent=desk, start_to_close_timeout=within)])

@@ -51,9 +51,12 @@ class _Reader(HTMLParser):
         super().__init__()
         self.root = Element("root", {})
         self.path = [self.root]
+        self.attributes: list[dict[str, str]] = []
+        """Of every element of the page."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         made = Element(tag, {name: text or "" for name, text in attrs})
+        self.attributes.append(made.attributes)
         self.path[-1].children.append(made)
         if tag not in VOID:
             self.path.append(made)
@@ -67,13 +70,23 @@ class _Reader(HTMLParser):
         self.path[-1].children.append(data.removeprefix("\n") if first else data)
 
 
+REFERENCES = ("for", "aria-describedby", "aria-labelledby", "aria-controls")
+
+
 def read(response: Response) -> Element:
-    """Return the page that an answer is; every element in it is closed."""
+    """Return the page that an answer is; every element in it is closed, every id is there once, and
+    every label and hint is somebody's.
+    """
     assert response.headers["content-type"] == "text/html; charset=utf-8", response.text
     reader = _Reader()
     reader.feed(response.text)
     reader.close()
     assert reader.path == [reader.root], f"open: {[each.tag for each in reader.path]}"
+    ids = [each["id"] for each in reader.attributes if "id" in each]
+    assert len(ids) == len(set(ids)), f"there twice: {sorted(e for e in ids if ids.count(e) > 1)}"
+    refers = [each.get(key, "") for each in reader.attributes for key in REFERENCES]
+    named = {each for reference in refers for each in reference.split()}
+    assert named <= set(ids), f"refers to nothing: {sorted(named - set(ids))}"
     return reader.root
 
 

@@ -136,6 +136,9 @@ async def replays(
         workflows=workflows,
         plugins=[HitlPlugin(workflows=definitions)],
         data_converter=converter,
+        # On a machine that is loaded the SDK interrupts what takes two seconds, anywhere, and then
+        # may wait for ever for what it has interrupted.
+        debug_mode=True,
     )
     await replayer.replay_workflow(history)
 
@@ -206,9 +209,9 @@ def boundless(client: Client, folder: Path) -> Client:
     return Client(**config)
 
 
-async def ended(client: HitlClient, run_id: str) -> WorkflowRunOutput:
+async def ended(client: HitlClient, run_id: str, seconds: float = WAIT) -> WorkflowRunOutput:
     """Return the run once it has ended."""
-    return await asyncio.wait_for(client.wait_for_end(run_id), WAIT)
+    return await asyncio.wait_for(client.wait_for_end(run_id), seconds)
 
 
 async def outcome(

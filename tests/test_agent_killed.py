@@ -204,7 +204,7 @@ async def test_whatever_it_is_at(env: WorkflowEnvironment, tmp_path: Path) -> No
     }
     assert {"a1": "counted"} == done["asking"].session_state
     assert ["tool_outcome"] * 4 == [each.kind for each in asked]
-    assert "desk was calling refund when its worker was lost" in asked[0].message
+    assert "desk was calling refund when its worker, or its server, was lost" in asked[0].message
 
 
 async def brought_so_far(site: Desk, runs: dict[str, str]) -> None:

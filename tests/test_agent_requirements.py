@@ -52,7 +52,7 @@ FILLED["properties"] = {**FILLED["properties"], "subject": {"type": "string", "d
 CHOICES = {
     "type": "object",
     "properties": {
-        "Why?": {"type": "string", "enum": ["old", "broken"], "title": "Reason"},
+        "Why?": {"type": "string", "enum": ["old", "broken"], "header": "Reason"},
         "Which?": {"type": "array", "items": {"enum": ["a", "b"]}, "title": "Which?"},
     },
     "required": ["Why?", "Which?"],

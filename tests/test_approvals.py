@@ -12,12 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_ai import Agent as PydanticAgent
+from pydantic_ai.toolsets import FunctionToolset
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Approval, HitlClient, Loop, Parallel, Reject, RunStatus, Step, Workflow
-from temporal_hitl.agents import Agent, Function, RunOutput, Team, approval, tool
+from temporal_hitl.agents import (
+    Agent,
+    Ask,
+    AskingFunction,
+    Function,
+    RunOutput,
+    Team,
+    approval,
+    tool,
+)
 from temporal_hitl.approvals import FILE, ApprovalsFile
-from temporal_hitl.errors import AlreadyResolved, BadSignature, NotPermitted
+from temporal_hitl.errors import AlreadyResolved, BadSignature, DefinitionError, NotPermitted
 from temporal_hitl.requirements import Confirm, EditArguments, Report, Retry
 from temporal_hitl.signing import KEYS as VARIABLE
 from tests.agents import Desk, desk_of, scripted
@@ -103,6 +114,52 @@ def yes(desk: Desk | HitlClient, run: str, key: str, *who: str) -> Any:
 
 def told(approvals: list[Approval]) -> list[tuple[str, str]]:
     return [(each.requirement_id, each.status.value) for each in approvals]
+
+
+async def payout(ask: Ask, prompt: str) -> str:
+    return await ask.call("pays", amount=5, message="Pay {amount}?")
+
+
+def pays(amount: int) -> str:
+    return did(f"pay {amount}")
+
+
+def theirs() -> Workflow:
+    """Return a step for each agent that is not of our own making, and calls what is marked."""
+    agent = PydanticAgent(scripted([("pays", {"amount": 5})]), name="theirs")
+    agent.tool_plain(approval(roles=["chief"])(pays))
+    asks = AskingFunction(payout, {"pays": approval(roles=["chief"])(pays)})
+    return Workflow("marked", [Step(agent=agent), Step(agent=asks)])
+
+
+async def test_of_agents_as_they_are(env: WorkflowEnvironment) -> None:
+    """`@approval` on a tool of a pydantic-ai agent, and on one of an `AskingFunction`, needs who it
+    names.
+    """
+    flow = theirs()
+    async with desk_of(env, flow) as desk:
+        run = (await desk.open(flow, "theirs.1.pays")).run_id
+        for key in ("theirs.1.pays", "payout.1.pays"):
+            output = await desk.asked(run, key)
+            with pytest.raises(NotPermitted, match="chief"):
+                await desk.resolve(run, yes(desk, run, key, "ana", "approver"))
+            await desk.resolve(run, yes(desk, run, key, "ana", "chief"))
+        ended = await desk.end(run)
+
+    assert ["Pay 5?"] == [each.message for each in output.run.requirements]
+    assert "did pay 5" == ended.content
+    assert 2 == len(done)
+
+
+def test_marks_that_would_be_overlooked() -> None:
+    """`@approval` that would mean nothing for a pydantic-ai agent is refused with what to write."""
+    audits = PydanticAgent(scripted(), name="audits", tools=[approval(type="audit")(pays)])
+    with pytest.raises(DefinitionError, match="add requires_approval=True"):
+        Workflow("audits", [audits])
+    toolset: FunctionToolset[Any] = FunctionToolset([approval(pays)])
+    wraps = PydanticAgent(scripted(), name="wraps", toolsets=[toolset.prefixed("my")])
+    with pytest.raises(DefinitionError, match="give the agent the tool, or its toolset, itself"):
+        Workflow("wraps", [wraps])
 
 
 async def test_only_who_may_and_signs(env: WorkflowEnvironment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -14,11 +15,12 @@ from httpx2 import AsyncClient
 from temporalio.testing import WorkflowEnvironment
 
 from api.settings import Settings
-from temporal_hitl import HitlClient, RunOptions, RunStatus, SqliteDb
+from temporal_hitl import HitlClient, InMemoryDb, RunOptions, RunStatus, SqliteDb
+from temporal_hitl._site import Site
 from temporal_hitl.agents import Agent, approval, tool
 from temporal_hitl.approvals import FILE, ApprovalsFile
 from temporal_hitl.cli._exits import Exit
-from temporal_hitl.errors import NotPermitted
+from temporal_hitl.errors import DefinitionError, NotPermitted, OperatorError
 from temporal_hitl.http import BearerTokens, Inbox, LoopbackOnly
 from temporal_hitl.signing import KEYS as VARIABLE
 from temporal_hitl.signing import SigningKeys
@@ -264,6 +266,62 @@ async def test_beside_an_embedded_server(
     assert ["approved"] == [json.loads(each)["status"] for each in export.out.splitlines()]
 
 
+async def test_a_script_says_who(
+    embedded: SqliteDb, monkeypatch: pytest.MonkeyPatch, env: WorkflowEnvironment
+) -> None:
+    """A script that says who decides, and in what roles, signs that as docs/approvals.md shows; one
+    that leaves out either, or has no keys, sends nothing.
+    """
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.delenv(FILE)
+    agent = Agent("asks", scripted(CALLS), tools=[wipe, mail], db=embedded)
+    output = await agent.arun("go", user_id="bob")
+    asked = output.active_requirements
+    for each in asked:
+        each.confirm()
+    with pytest.raises(ValueError, match=r"signs for who decides; set resolved_by"):
+        await agent.acontinue_run(output, roles=["approver"])
+    for each in asked:
+        each.resolved_by = "ana"
+    with pytest.raises(DefinitionError, match=r"'approver' is no list of roles"):
+        await agent.acontinue_run(output, roles="approver")
+    with pytest.raises(OperatorError, match=rf"set {VARIABLE} \(kid:secret\)"):
+        Site(HitlClient(env.client), None).signer()
+    output = await agent.aget_run_output(output.run_id)
+    nothing = [*done, *output.run.resolutions]
+    shown: dict[str, Any] = {"agent": agent, "output": output}
+    await asyncio.to_thread(exec, shown_in("approvals.md")[1], shown)
+
+    records = {each.requirement_id: each for each in shown["output"].approvals}
+    assert ([], ["sda"]) == (nothing, done)
+    for key, kind in ((WIPE, "required"), (MAIL, "audit")):
+        assert (kind, "approved", "ana", "signed", ("approver",), "cli") == (
+            records[key].type,
+            records[key].status,
+            records[key].resolved_by,
+            records[key].identity,
+            records[key].roles,
+            records[key].channel,
+        )
+
+
+@pytest.mark.slow
+async def test_a_script_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that keeps nothing has keys all the same, and its worker the same ones."""
+    monkeypatch.delenv(VARIABLE)
+    for name in ("ADDRESS", "PROFILE"):
+        monkeypatch.delenv(f"TEMPORAL_{name}", raising=False)
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", "/nonexistent/temporal.toml")
+    agent = Agent("asks", scripted(CALLS[:1]), tools=[wipe], db=InMemoryDb())
+    output = await agent.arun("go", user_id="bob")
+    (requirement,) = output.active_requirements
+    requirement.confirm()
+    requirement.resolved_by = "ana"
+    output = await agent.acontinue_run(output, roles=["approver"])
+
+    assert (["sda"], "COMPLETED") == (done, output.status.value)
+
+
 async def _has_ended(agent: Agent, run: str) -> bool:
     return (await agent.aget_run_output(run)).status is RunStatus.completed
 
@@ -277,12 +335,16 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().approvals() is None
 
 
+def shown_in(page: str) -> list[str]:
+    """Return the blocks of Python of a page."""
+    text = (Path(__file__).parent.parent / "docs" / page).read_text()
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
 def test_the_page() -> None:
     """What docs/approvals.md shows is an agent of three approvals, by roles that it says."""
-    text = (Path(__file__).parent.parent / "docs" / "approvals.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     shown: dict[str, Any] = {}
-    exec(program, shown)
+    exec(shown_in("approvals.md")[0], shown)
     guards = {name: each.guard for name, each in shown["agent"].functions.items()}
 
     assert {

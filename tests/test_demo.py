@@ -160,8 +160,10 @@ def test_an_article_at_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_desk_twice(tmp_path: Path) -> None:
-    """What one demo has refunded the next one finds refunded, and still runs to its end."""
-    for asked in (4, 2):
+    """What one demo has refunded the next one finds refunded, and still runs to its end; where it
+    says that approvals are on file, those of both are, signed by who answered.
+    """
+    for asked, filed in ((4, 3), (2, 5)):
         done = subprocess.run(
             [sys.executable, *COMMAND, "support_desk"],
             cwd=tmp_path,
@@ -172,12 +174,19 @@ def test_the_desk_twice(tmp_path: Path) -> None:
             timeout=3 * WAIT,
         )
         assert (0, asked) == (done.returncode, done.stdout.count("\nWaits for a person: "))
+        (file,) = re.findall(r"^on file: +(\S+)$", done.stdout, re.MULTILINE)
+        records = [json.loads(each) for each in (tmp_path / file).read_text().splitlines()]
+        assert filed == len(records)
+        assert {("signed", "scripted reviewer", "approver")} == {
+            (each["identity"], each["resolved_by"], *each["roles"]) for each in records
+        }
 
 
 @pytest.mark.slow
 def test_the_desk_at_a_terminal(tmp_path: Path) -> None:
     """The person at the terminal answers the agent, edits one call, fills in another, and rejects
-    the third; the agent says what came of each, and that it is a script.
+    the third, which is signed in their name; the agent says what came of each, and that it is a
+    script.
     """
     demo = at_a_terminal(tmp_path, "support_desk")
     converse(
@@ -185,6 +194,7 @@ def test_the_desk_at_a_terminal(tmp_path: Path) -> None:
         [
             ("Fill in the form? (y/n): ", "y"),
             ("How should 419.00 EUR for Lawn mower be paid back? (", "card"),
+            ("Your name: ", ""),
             ("Your name: ", "Ana"),
             ("Approve, edit or reject? (a/e/r): ", "e"),
             ("Which argument? ", "cents"),
@@ -192,16 +202,18 @@ def test_the_desk_at_a_terminal(tmp_path: Path) -> None:
             ("Fill in the form? (y/n): ", "y"),
             ("customer (Enter for C-204): ", ""),
             ("cents (Enter for 1000): ", ""),
-            ("cost_centre (", "4711"),
+            ("cost_centre: ", "4711"),
             ("Approve, edit or reject? (a/e/r): ", "r"),
             ("Why not? ", "not yet"),
         ],
     )
+    demo.expect_exact("support_desk.2.refund_order: Ana (signed, cli) decided 'edit_arguments'")
     demo.expect_exact("[A script answers, no language model")
     demo.expect_exact("- refund_order: refunded 1.00 EUR for order 1007 to card")
     demo.expect_exact("- delete_account: rejected by Ana: not yet (not done)")
 
-    assert 0 == ended(demo, "the shop: ")
+    demo.expect_exact("the shop: ")
+    assert 0 == ended(demo, "refund_order, required: approved by Ana (cli)")
 
 
 def test_a_refund_at_a_terminal(shop: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -16,10 +17,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import yaml
 from check_jsonschema.builtin_schemas import get_builtin_schema
-from httpx2 import AsyncClient, ConnectError
+from httpx2 import AsyncClient, ConnectError, Response
 from jsonschema import Draft202012Validator
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
@@ -27,15 +29,23 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from api.main import PIPELINES
-from temporal_hitl import HitlClient, RunStatus
+from temporal_hitl import HitlClient, RunStatus, WorkflowRunOutput
+from temporal_hitl.approvals import FILE as APPROVALS
+from temporal_hitl.approvals import ApprovalsFile
+from temporal_hitl.primitives import Definition
+from temporal_hitl.signing import KEYS as SIGNING
+from temporal_hitl.signing import SigningKeys
+from tests.signatures import KEYS
 from tests.stage import WAIT, ended, new_queue, paused, replays, temporal_binary, until
 from tests.web import HERE, bearer, free_port, tokens
 from workflows.article_refinement import article_refinement
+from workflows.support_desk import support_desk
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docker-compose.yml").read_text()
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(:-(?P<default>[^}]*)|:\?(?P<needed>[^}]*))?\}")
-EXAMPLE = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+EXAMPLE_TEXT = (ROOT / ".env.example").read_text()
+EXAMPLE = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE_TEXT, re.MULTILINE))
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -51,7 +61,7 @@ def compose(**variables: str) -> dict[str, Any]:
     return yaml.safe_load(VARIABLE.sub(value, TEXT))
 
 
-FILE = compose(POSTGRES_PASSWORD="s3cret")
+FILE = compose(POSTGRES_PASSWORD="s3cret", HITL_SIGNING_KEYS=KEYS)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 JOBS = ["temporal-schema", "temporal-namespace"]
 
@@ -64,8 +74,8 @@ def test_it_is_a_compose_file() -> None:
 
 
 def test_every_variable_is_in_the_example() -> None:
-    """What the file takes from `.env` is what `.env.example` has; a password must be chosen, and is
-    for Temporal and its database alone.
+    """What the file takes from `.env` is what `.env.example` has; a password must be chosen, which
+    is for Temporal and its database alone, and keys made, for worker and API.
     """
     taken = {found["name"] for found in VARIABLE.finditer(TEXT)}
     passed_on = {
@@ -75,7 +85,10 @@ def test_every_variable_is_in_the_example() -> None:
         if value is None
     }
     defaults = {each["name"]: each["default"] for each in VARIABLE.finditer(TEXT)}
-    has_it = [name for name, each in SERVICES.items() if "s3cret" in json.dumps(each)]
+    has_it, has_keys = (
+        [name for name, each in SERVICES.items() if secret in json.dumps(each)]
+        for secret in ("s3cret", KEYS)
+    )
 
     assert EXAMPLE.keys() == taken | passed_on
     assert [] == [name for name in passed_on if EXAMPLE[name]]
@@ -84,7 +97,35 @@ def test_every_variable_is_in_the_example() -> None:
     }
     with pytest.raises(AssertionError, match=r"POSTGRES_PASSWORD: choose one in \.env"):
         compose()
+    with pytest.raises(AssertionError, match=r"HITL_SIGNING_KEYS: make some for \.env"):
+        compose(POSTGRES_PASSWORD="s3cret")
     assert ["postgresql", "temporal-schema", "temporal"] == has_it
+    assert ["worker", "api"] == has_keys
+
+
+def test_how_to_make_keys() -> None:
+    """What `.env.example` says makes keys that one can sign with."""
+    (command,) = re.findall(r"^#   python3 (-c .*)$", EXAMPLE_TEXT, re.MULTILINE)
+    made = subprocess.run(
+        [sys.executable, *shlex.split(command)], capture_output=True, text=True, timeout=WAIT
+    )
+
+    token = SigningKeys.parse(made.stdout.strip()).sign({})
+    assert {"kid": "2026"}.items() <= jwt.get_unverified_header(token).items()
+
+
+def test_approvals_are_on_a_volume_of_both() -> None:
+    """The worker files approvals on a volume that is its user's to write, and the API, the same
+    user, reads them there and can do no more.
+    """
+    worker, api = (SERVICES[name] for name in ("worker", "api"))
+    path = Path(worker["environment"][APPROVALS])
+
+    assert str(path) == api["environment"][APPROVALS]
+    assert f"approvals:{path.parent}" in worker["volumes"]
+    assert [f"approvals:{path.parent}:ro"] == api["volumes"]
+    assert worker["build"] == api["build"] and "user" not in {**worker, **api}
+    assert f"--owner hitl /files {path.parent}" in DOCKERFILE
 
 
 def test_what_starts_after_what() -> None:
@@ -217,6 +258,11 @@ class Here:
     port: str
     tokens: Path
 
+    @property
+    def folder(self) -> Path:
+        """Where files are."""
+        return self.tokens.parent
+
     def words(self, service: dict[str, Any]) -> list[str]:
         """Return the command of a service."""
         places = {
@@ -238,12 +284,14 @@ class Here:
             "TEMPORAL_NAMESPACE": self.namespace,
             "HITL_API_PORT": self.port,
             "HITL_API_TOKENS_FILE": str(self.tokens),
+            "SUPPORT_DESK_DB": str(self.folder / "shop.db"),
+            APPROVALS: str(self.folder / "approvals.jsonl"),
         }
         given: dict[str, str | None] = service["environment"]
         told = {name: value for name, value in given.items() if value is not None}
         return {
             "PATH": f"{Path(temporal_binary()).parent}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(self.tokens.parent),
+            "HOME": str(self.folder),
             **{name: elsewhere.get(name, value) for name, value in told.items()},
         }
 
@@ -286,7 +334,8 @@ class Here:
 
 async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> None:
     """The namespace job, the worker and the API, run as the file says beside the embedded server:
-    the job may run twice, the API is healthy by its own check, and answers a run that it started.
+    the job may run twice, the API is healthy by its own check, answers a run that it started, and
+    signs an approval, which it finds on file.
     """
     target = env.client.service_client.config.target_host
     namespace, port = new_queue(), str(await free_port())
@@ -303,15 +352,12 @@ async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> N
         ) as http:
             await until(lambda: lives(http), every=0.1)
             healthy = await here.ran({**SERVICES["api"], "command": api_check()})
-            input = {"source": str(source), "out": str(tmp_path / "out")}
-            body = {"pipeline": "article_refinement", "input": input}
-            run = (await http.post("/runs", json=body)).json()["run_id"]
             client = await here.client()
-            asked = (await paused(client, run)).requirements[0]
-            path = f"/runs/{run}/requirements/{asked.id}/resolution"
-            answered = await http.post(path, json={"action": "reject"})
-            output = await ended(client, run)
-            await replays(client.handle(run), article_refinement)
+            input = {"source": str(source), "out": str(tmp_path / "out")}
+            answered, output = await answers(http, client, article_refinement, input, "reject")
+            wish = "I am C-026: delete my account."
+            _, desk = await answers(http, client, support_desk.workflow, wish, "confirm")
+            on_file = await http.get("/approvals", params={"run_id": desk.run_id})
         for each in (worker, api):
             each.terminate()
         codes = [await asyncio.wait_for(each.wait(), WAIT) for each in (worker, api)]
@@ -321,13 +367,55 @@ async def test_as_plain_processes(env: WorkflowEnvironment, tmp_path: Path) -> N
         "serves data_release, article_refinement, support_desk (task queue 'hitl'"
     )
     assert (200, "ana") == (answered.status_code, answered.json()["resolution"]["resolved_by"])
-    assert RunStatus.completed is output.status
+    assert (RunStatus.completed, "deleted" in str(desk.content)) == (output.status, True)
     assert (0, True) == (codes[0], codes[1] in (0, -15))
+    (record,) = ApprovalsFile(here.folder / "approvals.jsonl").records()
+    assert [record.model_dump(mode="json")] == on_file.json()["items"]
+    assert ("approved", "ana", "signed") == (record.status, record.resolved_by, record.identity)
+
+
+async def answers(
+    http: AsyncClient, client: HitlClient, pipeline: Definition, input: Any, action: str
+) -> tuple[Response, WorkflowRunOutput]:
+    """Start a run, answer what it asks, and return the answer's answer and how the run ended."""
+    body = {"pipeline": pipeline.name, "input": input}
+    run = (await http.post("/runs", json=body)).json()["run_id"]
+    asked = (await paused(client, run)).requirements[0]
+    path = f"/runs/{run}/requirements/{asked.id}/resolution"
+    answered = await http.post(path, json={"action": action})
+    output = await ended(client, run)
+    await replays(client.handle(run), pipeline)
+    return answered, output
+
+
+@pytest.mark.slow
+async def test_a_worker_without_keys(env: WorkflowEnvironment, tmp_path: Path) -> None:
+    """The worker of the file does not start without keys, or a file for approvals, and says what to
+    set.
+    """
+    target = env.client.service_client.config.target_host
+    here = Here(target, "default", "0", tmp_path / "tokens.toml")
+    told = dict[str, tuple[int | None, bool]]()
+    for name in (SIGNING, APPROVALS):
+        worker = SERVICES["worker"]
+        environment = {**here.environment(worker), name: ""}
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            here.words(worker),
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=3 * WAIT,
+        )
+        told[name] = (ran.returncode, f"set {name} " in ran.stderr)
+
+    assert dict.fromkeys((SIGNING, APPROVALS), (6, True)) == told
 
 
 def one_token(file: Path) -> str:
     """Write a file of tokens that has one, and return it."""
-    roles = ["operator", "reviewer"]
+    roles = ["operator", "reviewer", "approver"]
     secrets, (kept,) = tokens(ana=roles)
     file.write_text(f'[[tokens]]\nuser = "ana"\nroles = {roles}\nsha256 = "{kept.sha256}"\n')
     return secrets["ana"]

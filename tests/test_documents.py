@@ -81,6 +81,10 @@ RUN_ELSEWHERE = {
         "docs/approvals.md",
         "from temporal_hitl import Agent",
     ): "tests/test_approvals_at_the_edges.py",
+    (
+        "docs/approvals.md",
+        "for requirement in output",
+    ): "tests/test_approvals_at_the_edges.py",
     ("README.md", "from temporal_hitl.agents import Agent"): "tests/test_readme.py",
     ("docs/http.md", "from collections.abc import AsyncGenerator"): "tests/test_http_docs.py",
     ("docs/inbox.md", "from fastapi import FastAPI"): "tests/test_inbox_runs.py",

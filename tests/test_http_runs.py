@@ -160,7 +160,7 @@ async def test_what_is_no_cursor(env: WorkflowEnvironment) -> None:
         cursor = first["cursor"]
         others = [
             cursor[:-4],
-            "A" + cursor[1:],
+            ("B" if cursor[0] == "A" else "A") + cursor[1:],
             "AAAA" + cursor,
             "w7s=",
             "e30=",

@@ -7,7 +7,7 @@ from typing import Any
 
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_hitl.agents import Agent, tool
+from temporal_hitl.agents import Agent, UserFeedbackTools, tool
 from tests.agents import heard, scripted
 from tests.pages import read, send
 from tests.stage import ended, paused, replays, serving
@@ -63,6 +63,36 @@ async def test_an_agent_asks(env: WorkflowEnvironment) -> None:
     told: dict[str, Any] = {e["tool_name"]: e["content"] for e in _results(output.step_results[0])}
     assert "paid 8 back: none" == told["refund"]
     assert "no lorry" in str(told["ship"])
+
+
+async def test_an_agent_has_questions(env: WorkflowEnvironment) -> None:
+    """Each question stands at its own choices, with what the choices mean; a choice is the answer
+    by the question's text.
+    """
+    options = [{"label": "card", "description": "as it came"}, {"label": "voucher"}]
+    paid = {"question": "How shall it be paid?", "header": "Pay", "options": options}
+    days = {"question": "Which days suit?", "multi_select": True, "options": options}
+    asking = Agent(
+        "asking_desk",
+        scripted([("ask_user", {"questions": [paid, days]})], heard),
+        tools=[UserFeedbackTools()],
+    )
+    async with serving(env, asking.workflow) as client, inbox(client) as http:
+        run = await client.start(asking.workflow, "Refund me!")
+        await paused(client, run)
+        page = read(await http.get(path(run, "asking_desk.1.ask_user")))
+        answers = {f"value.{paid['question']}": '"voucher"', f"value.{days['question']}": '"card"'}
+        sent = await send(http, page, "answer-form", **answers)
+        output = await asyncio.wait_for(ended(client, run), 20)
+        await replays(client.handle(run), asking.workflow)
+    form = page.one("form", id="answer-form")
+
+    assert 303 == sent.status_code
+    assert any(each.text.startswith("How shall it be paid?") for each in form.all("label"))
+    assert "card: as it came" in form.text and "Pay" not in form.text
+    assert ["Which days suit? card: as it came"] == [each.text for each in form.all("legend")]
+    assert '"How shall it be paid?": "voucher"' in output.content
+    assert '"Which days suit?": ["card"]' in output.content
 
 
 def _results(output: Any) -> list[dict[str, Any]]:

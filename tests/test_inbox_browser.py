@@ -15,9 +15,14 @@ from playwright.async_api import Browser, Page
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import Confirm, HitlClient, Parallel, Reject, Step, StepInput, Workflow
+from temporal_hitl.approvals import FILE, ApprovalsFile
 from temporal_hitl.http import BearerTokens, Inbox
+from temporal_hitl.signing import KEYS as VARIABLE
+from temporal_hitl.signing import SigningKeys
 from tests.browser import chromium, filled, opened
+from tests.signatures import KEYS
 from tests.stage import ended, paused, replays, serving, until
+from tests.test_approvals_at_the_edges import FOR_ANA, MAIL, WIPE, asking
 from tests.test_http_outage import brisk, connected, impatient, server
 from tests.test_inbox import ANSWERS, HOSTILE, all_open, kinds, path
 from tests.test_inbox_tools import ASKS, AgentDesk
@@ -379,3 +384,55 @@ async def test_temporal_goes_and_comes(tmp_path: Path, brisk: None, browser: Bro
         await page.context.close()
 
     assert kept
+
+
+@pytest.fixture
+async def approving(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[tuple[HitlClient, Any, str]]:
+    """Serve an agent whose tools are approvals; yields a client, where, and an approver's token."""
+    filed = tmp_path / "approvals.jsonl"
+    monkeypatch.setenv(VARIABLE, KEYS)
+    monkeypatch.setenv(FILE, str(filed))
+    secret, kept = tokens(bob=["reviewer", "approver"])
+    options = {"authenticator": BearerTokens(kept), "signing_keys": SigningKeys.parse(KEYS)}
+    agent = asking().workflow
+    async with (
+        serving(env, agent) as client,
+        served(client, agent, approvals=ApprovalsFile(filed), **options) as base,
+    ):
+        yield client, base, secret["bob"]
+
+
+async def test_approvals_for_everybody(
+    approving: tuple[HitlClient, Any, str], browser: Browser
+) -> None:
+    """What an agent asks, and the list of approvals, waiting and decided, are good for everybody;
+    an approval is given by somebody who signs in, and signed as theirs.
+    """
+    (client, base, token), agent, faults = approving, asking().workflow, dict[str, Any]()
+    run, other = [await client.start(agent, HOSTILE, options=FOR_ANA) for _ in range(2)]
+    await asyncio.gather(paused(client, run), paused(client, other))
+    for width, scheme in SCREENS[:2]:
+        viewport = {"width": width, "height": 800}
+        page = await opened(browser, base, viewport=viewport, color_scheme=scheme)
+        await page.goto("/inbox/approvals")
+        await signs_in(page, token)
+        if width == SCREENS[0][0]:
+            await shows(page, "waits for approver")
+            faults["waiting"] = await findings(page)
+            await page.goto(path(run, WIPE))
+            await filled(page, "confirm-form", {"comment": "as agreed"})
+            await shows(page, "signed as")
+        for each in ("/inbox/approvals", path(other, WIPE), path(other, MAIL), path(run, WIPE)):
+            await page.goto(each)
+            faults[f"{each} {width} {scheme}"] = await findings(page)
+        await page.goto(f"/inbox/approvals?run_id={run}&status=approved")
+        await shows(page, "as agreed")
+        await page.context.close()
+    for each in (run, other):
+        await client.cancel(each)
+        await ended(client, each)
+    await replays(client.handle(run), agent)
+
+    assert {} == {each: found for each, found in faults.items() if found}

@@ -86,7 +86,7 @@ async def test_many_at_once(env: WorkflowEnvironment, monkeypatch: pytest.Monkey
             run = await client.start(definition, "it")
             await until(lambda: len(managers.calls) == 250, 60)
             await client.cancel(run)
-            await ended(client, run)
+            await ended(client, run, 60)
             await until(lambda: len(managers.calls) == 500, 60)
             handles = await notifications(client, run)
             await replay_all(env, run, definition)

@@ -54,6 +54,12 @@ from tests.stage import (
 )
 
 ROLES = ["finance", "chief"]
+TOLD = (
+    "'pay' is answered by finance or chief only, and nothing signs for who answers here: answer"
+    " it in the inbox or over the HTTP API, signed in with that role, or with temporal-hitl"
+    f" (--role finance), or continue_run(roles=[...]), on a machine that has {VARIABLE}, or"
+    " beside the embedded server"
+)
 OLD_FIRST = ",".join(reversed(KEYS.split(",")))
 HOUR = timedelta(hours=1)
 
@@ -206,16 +212,11 @@ async def test_who_has_no_signature_is_told_where_to_answer(env: WorkflowEnviron
         output = await ended(client, run)
         await replays(handle, definition)
 
-    told = (
-        "'pay' is answered by finance or chief only, and nothing signs for who answers here: answer"
-        " it in the inbox or over the HTTP API, signed in with that role, or with temporal-hitl"
-        " (--role finance) on a machine that has HITL_SIGNING_KEYS, or beside the embedded server"
-    )
-    assert (told, tuple(ROLES)) == (str(refused.value), waiting.requirements[0].roles)
+    assert (TOLD, tuple(ROLES)) == (str(refused.value), waiting.requirements[0].roles)
     assert "Only: `finance`, `chief`. Answered signed" in shown and "--name" not in shown
     assert length < 20  # An update that is refused leaves no event.
     assert by_cli[0][0] != 0 and "answered by finance or chief only" in by_cli[0][2]
-    assert [told, told] == [each.reason for each in seen]
+    assert [TOLD, TOLD] == [each.reason for each in seen]
     assert ["time_out"] == [each.action for each in output.resolutions]
 
 

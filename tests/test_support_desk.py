@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import runpy
 import sqlite3
 from collections.abc import Sequence
@@ -17,9 +19,15 @@ from temporalio.testing import WorkflowEnvironment
 from activities import support_desk as desk
 from activities.support_desk.scripted import SAYS_SO
 from temporal_hitl import Answer, Confirm, EditArguments, HitlClient, Reject, RunStatus
+from temporal_hitl.approvals import FILE as APPROVALS
+from temporal_hitl.cli._exits import Exit
+from temporal_hitl.errors import AlreadyResolved, NotPermitted, OperatorError
 from temporal_hitl.requirements import AnyRequirement, AnyResolution
+from temporal_hitl.signing import KEYS as VARIABLE
 from tests.provider import KEY, Calls, Says, provider
-from tests.stage import ended, paused, replays, serving, until
+from tests.shell import Shell
+from tests.signatures import KEYS, sign
+from tests.stage import cli, ended, paused, replays, serving, until
 from workflows.support_desk import support_desk
 
 FILE = Path(__file__).parent.parent / "workflows" / "support_desk.py"
@@ -31,6 +39,21 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "of" / "the" / "shop.db"
     monkeypatch.setenv("SUPPORT_DESK_DB", str(path))
     return path
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where approvals are filed; workers have that, and keys."""
+    path = tmp_path / "kept" / "approvals.jsonl"
+    monkeypatch.setenv(APPROVALS, str(path))
+    monkeypatch.setenv(VARIABLE, KEYS)
+    return path
+
+
+def filed(file: Path) -> dict[str, dict[str, Any]]:
+    """Return what is on file, by tool."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {each["tool_name"]: each for each in map(json.loads, lines)}
 
 
 def rows(shop: Path, query: str) -> list[tuple[Any, ...]]:
@@ -102,8 +125,11 @@ def test_what_is_gone_is_gone(shop: Path) -> None:
 
 ALL = "I am C-204. Refund order 1007, it came damaged; 5 EUR of goodwill, and delete my account!"
 CALLS = "support_desk.2"
-COST = Answer(requirement_id=f"{CALLS}.grant_goodwill", values={"cost_centre": "4711"})
-NO_REFUND = Reject(requirement_id=f"{CALLS}.refund_order", feedback="no receipt")
+REFUND, DELETION = f"{CALLS}.refund_order", f"{CALLS}.delete_account"
+COST = Answer(
+    requirement_id=f"{CALLS}.grant_goodwill", values={"cost_centre": "4711"}, resolved_by="bo"
+)
+NO_REFUND = Reject(requirement_id=REFUND, feedback="no receipt")
 PART = {"number": "1007", "cents": 20000, "paid_to": "card", "reason": "damaged"}
 
 
@@ -111,6 +137,13 @@ def chosen(asked: AnyRequirement, what: str) -> Answer:
     """Return the answer to the desk's question."""
     form: Any = asked.model_dump()["form"]
     return Answer(requirement_id=asked.id, values=dict.fromkeys(form["properties"], what))
+
+
+def approver(
+    client: HitlClient, run: str, answer: AnyResolution, name: str = "ana", *roles: str
+) -> AnyResolution:
+    """Return an answer as an approver signs it."""
+    return sign(client, run, answer, subject=name, roles=roles or ["approver"])
 
 
 async def through(
@@ -124,49 +157,61 @@ async def through(
         asked
     )
     for each in answers:
-        await client.resolve(run, each)
+        # What a person fills in anybody may; the rest is an approver's.
+        await client.resolve(run, each if each is COST else approver(client, run, each))
         if each is COST:
             # What is allowed is done at once: nobody credits an account that is gone.
             await until(lambda: rows(shop, "SELECT * FROM goodwill"))
 
 
 @pytest.mark.parametrize(
-    ("answers", "refunded", "is_there", "told"),
+    ("answers", "refunded", "is_there", "told", "on_file"),
     [
         (
             [
-                Confirm(requirement_id=f"{CALLS}.refund_order"),
+                Confirm(requirement_id=REFUND),
                 COST,
-                Confirm(requirement_id=f"{CALLS}.delete_account"),
+                Confirm(requirement_id=DELETION),
             ],
             [(41900, "card")],
             0,
             ["refunded 419.00 EUR", "credited C-204 with 5.00 EUR", "deleted the account C-204"],
+            [("approved", "ana", None), ("approved", "ana", None)],
         ),
         (
             [
-                EditArguments(requirement_id=f"{CALLS}.refund_order", arguments=PART),
+                EditArguments(requirement_id=REFUND, arguments=PART),
                 COST,
-                Reject(requirement_id=f"{CALLS}.delete_account", feedback="not yet"),
+                Reject(requirement_id=DELETION, feedback="not yet"),
             ],
             [(20000, "card")],
             1,
-            ["refunded 200.00 EUR", "not yet (not done)"],
+            ["refunded 200.00 EUR", "rejected by ana: not yet (not done)"],
+            [("approved", "ana", None), ("rejected", "ana", "not yet")],
         ),
-        ([NO_REFUND, COST], [], 1, ["no receipt (not done)", "nobody decided before the deadline"]),
+        (
+            [NO_REFUND, COST],
+            [],
+            1,
+            ["rejected by ana: no receipt (not done)", "nobody decided before the deadline"],
+            [("rejected", "ana", "no receipt"), ("expired", None, None)],
+        ),
     ],
     ids=["approved", "edited and rejected", "nobody"],
 )
 async def test_only_what_people_allow_is_done(
     env: WorkflowEnvironment,
     shop: Path,
+    file: Path,
     answers: list[AnyResolution],
     refunded: list[tuple[Any, ...]],
     is_there: int,
     told: list[str],
+    on_file: list[tuple[Any, ...]],
 ) -> None:
-    """What is approved is in the database, as it was edited and no more; what is not is not, and
-    the answer tells the customer, and that a script wrote it. No model sees the cost centre.
+    """What is approved is in the database, as it was edited and no more; what is not is not, the
+    answer tells the customer, and that a script wrote it, and each decision is on file. No model
+    sees the cost centre.
     """
     workflow = support_desk.workflow
     async with serving(env, workflow) as client:
@@ -185,6 +230,68 @@ async def test_only_what_people_allow_is_done(
     assert [(is_there,)] == rows(shop, "SELECT COUNT(*) FROM customers WHERE id = 'C-204'")
     assert [(500, "4711")] == rows(shop, "SELECT cents, cost_centre FROM goodwill")
     assert "4711" not in said.model_dump_json()
+    records = filed(file)
+    assert on_file == [
+        tuple(records[name][each] for each in ("status", "resolved_by", "comment"))
+        for name in ("refund_order", "delete_account")
+    ]
+    assert ("audit", "approved", "bo", "claimed", {"cost_centre": "4711"}) == tuple(
+        records["grant_goodwill"][each]
+        for each in ("type", "status", "resolved_by", "identity", "given")
+    )
+
+
+async def test_only_an_approver_pays(env: WorkflowEnvironment, shop: Path, file: Path) -> None:
+    """A refund that somebody confirms without a signature, by whatever door, or with that of
+    another role, is refused and pays nothing; of approvers the first one pays, once.
+    """
+    workflow, shell, yes = support_desk.workflow, Shell(env), Confirm(requirement_id=REFUND)
+    async with serving(env, workflow) as client:
+        run = await client.start(workflow, "I want my money back for 1007, it came damaged.")
+        await client.resolve(run, chosen((await paused(client, run)).requirements[0], "card"))
+        (asked,) = (await paused(client, run)).requirements
+        for answer in (yes, approver(client, run, yes, "bo", "reviewer")):
+            with pytest.raises(NotPermitted, match="answered by approver only"):
+                await client.resolve(run, answer)
+        plain = await shell("confirm", run, REFUND, "--role", "approver", **{VARIABLE: ""})
+        bare = await cli(
+            env, *f"workflow update execute --name confirm -w {run} --input".split(), f'"{REFUND}"'
+        )
+        nothing = [*rows(shop, "SELECT * FROM refunds"), *filed(file)]
+        both = [(run, approver(client, run, yes, name)) for name in ("ana", "cy")]
+        verdicts = await client.resolve_many(both)
+        output = await ended(client, run)
+        await replays(client.handle(run), workflow)
+
+    assert ("approver",) == asked.roles
+    assert (Exit.refused, True, []) == (plain.code, bare[0] != 0, nothing)
+    refused = [each for each in verdicts if isinstance(each, AlreadyResolved)]
+    (won,) = [each for each in verdicts if not isinstance(each, Exception)]
+    assert 1 == len(refused) and won.resolved_by in ("ana", "cy")
+    assert [("1007", 41900, "card", f"{run}/{REFUND}")] == rows(
+        shop, "SELECT number, cents, paid_to, key FROM refunds"
+    )
+    assert "refunded 419.00 EUR for order 1007 to card" in output.content
+    (record,) = filed(file).values()
+    assert ("required", "approved", won.resolved_by, "signed", ["approver"]) == tuple(
+        record[each] for each in ("type", "status", "resolved_by", "identity", "roles")
+    )
+    assert {"number": "1007", "cents": 41900, "paid_to": "card", "reason": "damaged"} == (
+        record["arguments"]
+    )
+
+
+@pytest.mark.parametrize("missing", [VARIABLE, APPROVALS])
+async def test_a_worker_lacks_something(
+    env: WorkflowEnvironment, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that cannot verify approvals of the desk, or file them, does not start, and says
+    what to set; who waits for its end is told.
+    """
+    monkeypatch.delenv(missing)
+    with pytest.raises(OperatorError, match=rf"'support_desk\.refund_order' .* set {missing} "):
+        async with serving(env, support_desk.workflow):
+            await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,13 @@ Owns what the agent is told and which of its tools wait for whom; what they do i
 `HitlPlugin(workflows=[support_desk])`. It thinks with the model that `HITL_MODEL` names
 (`openai:gpt-4o-mini`, with `OPENAI_API_KEY`); without one a script answers, and says so.
 
-Reading needs nobody. A refund and a deletion are approved, edited or rejected by a person; the cost
-centre of a goodwill amount is filled in by a person, and no model ever sees it; and what the desk
-does not know it asks the customer.
+Reading needs nobody. A refund and a deletion are approvals: only who signs as `approver` has them
+done, as they stand or edited, and both wait until that is on file (docs/approvals.md). The cost
+centre of a goodwill amount is filled in by a person, whoever that is, and no model ever sees it; as
+money leaves the shop, that is on file too. What the desk does not know it asks the customer.
+
+So a worker that serves it has `HITL_SIGNING_KEYS` and `HITL_APPROVALS_FILE`, and does not start
+without; an embedded server has both by itself.
 """
 
 import os
@@ -17,7 +21,7 @@ from typing import Any, Literal
 
 from activities import support_desk as desk
 from activities.support_desk.scripted import scripted_model
-from temporal_hitl.agents import Agent, UserFeedbackTools, tool
+from temporal_hitl.agents import Agent, UserFeedbackTools, approval, tool
 from temporal_hitl.turns import ToolCall
 
 __all__ = ["support_desk"]
@@ -41,8 +45,8 @@ def look_up_account(customer: str) -> dict[str, Any]:
     return asdict(desk.find_account(customer))
 
 
+@approval
 @tool(
-    requires_confirmation=True,
     execution_message="Refund order {number} with {cents} cents to the customer's {paid_to}?",
     idempotent=True,
 )
@@ -57,16 +61,15 @@ def refund_order(
     return desk.refund_order(number, cents, paid_to, reason, _key(run_context))
 
 
+@approval(type="audit")
 @tool(user_input_fields=["cost_centre"], idempotent=True)
 def grant_goodwill(customer: str, cents: int, cost_centre: str, run_context: ToolCall) -> str:
     """Credit a customer with a goodwill amount."""
     return desk.grant_goodwill(customer, cents, cost_centre, _key(run_context))
 
 
-@tool(
-    requires_confirmation=True,
-    execution_message="Delete the account of {customer} for good?",
-)
+@approval
+@tool(execution_message="Delete the account of {customer} for good?")
 def delete_account(customer: str, reason: str) -> str:
     """Delete a customer's account for good."""
     return desk.delete_account(customer)
@@ -81,7 +84,7 @@ support_desk = Agent(
     name="support_desk",
     model=None if os.environ.get("HITL_MODEL") else scripted_model(),
     instructions=INSTRUCTIONS,
-    description="Answers customers; refunds and deletes as people allow",
+    description="Answers customers; refunds and deletes as approvers allow",
     tools=[
         look_up_order,
         look_up_account,

@@ -20,7 +20,8 @@ from temporal_hitl.agents._models import ModelMissing, OpenAIChat, use_model
 from temporal_hitl.agents._output import RunOutput
 from temporal_hitl.agents._requirement import RunRequirement
 from temporal_hitl.agents._team import Team
-from temporal_hitl.agents._tools import Function, Toolkit, tool
+from temporal_hitl.agents._toolkit import Toolkit
+from temporal_hitl.agents._tools import Function, tool
 from temporal_hitl.agents._views import ResolvedRequirement
 
 __all__ = [

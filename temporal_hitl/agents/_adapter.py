@@ -7,8 +7,7 @@ what was in flight. Knows nothing of how a run asks.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,16 +18,18 @@ from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.messages import (
     ToolCallPart,
 )
-from pydantic_ai.tools import DeferredToolRequests
-from pydantic_ai.toolsets import CombinedToolset
+from pydantic_ai.tools import DeferredToolRequests, ToolDefinition
 from pydantic_ai.usage import RunUsage, UsageLimits
 from pydantic_core import to_json
 
-from temporal_hitl.agents._models import ModelLike, name_of
-from temporal_hitl.agents._scope import freeze, told
+from temporal_hitl.agents._calling import called
+from temporal_hitl.agents._foreign import Deps, asked_about, guards_of, sources_of
+from temporal_hitl.agents._models import ModelLike, name_of, resolved
+from temporal_hitl.agents._scope import GUARDED, freeze, told
 from temporal_hitl.agents._tools import Function
 from temporal_hitl.agents._work import Work
 from temporal_hitl.requirements import digest_of, problems_of
+from temporal_hitl.review import ApprovalType, OnTimeout
 from temporal_hitl.turns import (
     Adapter,
     AnyFed,
@@ -38,6 +39,7 @@ from temporal_hitl.turns import (
     Guard,
     InvalidArguments,
     Need,
+    NotServed,
     Repaired,
     ToolCall,
     Turn,
@@ -74,18 +76,36 @@ class PydanticAdapter:
     instructions_digest: str = ""
     deferred: Sequence[Any] = ()
     """What an agent gives that was not made to pause: its turns are told that it may."""
+    listed: Mapping[str, Guard] = field(default_factory=dict[str, Guard])
+    """The guarded tools among those that are listed when the agent works."""
+    deadline: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The fields of a `Guard` that say how long questions of others' tools are open."""
+    deps: Deps | None = None
+    """What makes the agent's `deps`; without, they are the turn, or the call."""
+
+    def hitl_adapter(self) -> Adapter:
+        """Return itself: it is its own adapter."""
+        return self
 
     @property
     def digest(self) -> str:
         """A digest of the model's name, the instructions and the tools."""
         tools = {name: each.digest for name, each in self.functions.items()}
-        return digest_of([self.name, name_of(self.model), self.instructions_digest, tools])
+        model: Any = self.model or self.agent.model
+        others = sources_of(self.agent, tools)
+        made_of = [self.name, name_of(model), self.instructions_digest, tools]
+        return digest_of([*made_of, others] if others else made_of)
 
     @property
     def guarded(self) -> Mapping[str, Guard]:
         """The guarded tools, as far as they are known beforehand."""
+        marked = {name: self._timed(each) for name, each in guards_of(self.agent).items()}
         guards = {name: each.guard for name, each in self.functions.items()}
-        return {name: guard for name, guard in guards.items() if guard is not None}
+        own = {name: guard for name, guard in guards.items() if guard is not None}
+        return {**marked, **self.listed, **own}
+
+    def _timed(self, guard: Guard) -> Guard:
+        return timed(guard, self.deadline)
 
     @property
     def tools(self) -> Sequence[str]:
@@ -103,7 +123,29 @@ class PydanticAdapter:
         """Work until the agent is through, needs something, or the worker stops."""
         return await Work(self, turn).run()
 
-    def need(self, call: ToolCallPart, requests: DeferredToolRequests) -> Need:
+    async def given(self, work: Turn | ToolCall) -> dict[str, Any]:
+        """Return what the agent works with: model, settings and deps."""
+        there = self.agent.model is not None or self.agent.root_capability.get_model() is not None
+        own = self.model is None and there
+        deps = work if self.deps is None else self.deps(work)
+        return {
+            "model": None if own else self._model(work),
+            "model_settings": self.settings,
+            "deps": await deps if inspect.isawaitable(deps) else deps,
+        }
+
+    def _model(self, work: Turn | ToolCall) -> Any:
+        try:
+            return resolved(self.model, self.name)
+        except Exception as error:
+            # A run that waits for weeks does not fail of a deploy that forgot a variable.
+            if isinstance(work, ToolCall) or work.messages or work.checkpoint:
+                raise NotServed(str(error)) from error
+            raise
+
+    def need(
+        self, call: ToolCallPart, requests: DeferredToolRequests, tool: ToolDefinition
+    ) -> Need:
         """Return what a call of this agent's needs."""
         arguments = call.args_as_dict()
         named: dict[str, Any] = {
@@ -111,42 +153,51 @@ class PydanticAdapter:
             "tool": call.tool_name,
             "arguments": arguments,
         }
-        says: Any = requests.metadata.get(call.tool_call_id, {}).get(GUARD)
-        if says is not None:
-            return Need(**{**says, **self._deadline(call.tool_name), **named})
+        metadata = dict(requests.metadata.get(call.tool_call_id, {}))
+        says: Any = metadata.pop(GUARD, None)
         function = self.functions.get(call.tool_name)
+        if says is not None:
+            return Need(**{**says, **({} if function is None else function.deadline), **named})
         guard = None if function is None else function.guard
         if guard is None:
-            asks = _asks(requests.kind(call.tool_call_id))
-            form = ANSWER if asks is Asks.question else {}
-            return Need(**named, asks=asks, form=form)
+            guard = self._guard(tool, requests.kind(call.tool_call_id))
         if guard.asks is Asks.input:
             guard = guard.model_copy(update={"form": _filled_in(guard.form, arguments)})
-        return Need.model_validate({**dict(guard), **named})
+        return Need.model_validate({**dict(guard), **named, "told": metadata})
 
-    def _deadline(self, tool: str) -> dict[str, Any]:
-        function = self.functions.get(tool)
-        return {} if function is None else function.deadline
+    def _guard(self, tool: ToolDefinition, kind: str) -> Guard:
+        """Return what stands before a tool whose code, or whose server, says so at last."""
+        guarded = (tool.metadata or {}).get(GUARDED)
+        known = self.guarded.get(guarded or tool.name)
+        if known is not None:
+            asks = known.asks
+        else:
+            # Only the run's plan guards it still: its author has taken that away meanwhile.
+            asks = _asks(kind) if guarded is None else Asks.confirmation
+        guard = known or self._timed(Guard(asks=asks))
+        if asks is Asks.confirmation:
+            now = asked_about(tool)
+            return guard.model_copy(update={"form": now.form, "alone": now.alone})
+        return guard.model_copy(update={"form": ANSWER}) if asks is Asks.question else guard
 
     # A tool
 
     async def call(self, call: ToolCall) -> AnyFed:
         """Run a tool with the whole of its arguments, those included that no model sees."""
-        context = self._context(call)
-        async with self._tool(call.tool, context) as tool:
-            if tool is None:
-                gone = f"{self.name} has no tool {call.tool!r} any more"
-                return Failed(call_id=call.call_id, message=gone)
-            arguments = await _validated(tool, call, context)
-            try:
-                result = await tool.run(arguments, context)
-                return Value(call_id=call.call_id, value=freeze(result), frozen=True)
-            except ModelRetry as error:
-                return Repaired(call_id=call.call_id, message=error.message)
-            except ToolFailed as error:
-                return Failed(call_id=call.call_id, message=error.message)
-            except Exception as error:
-                return Failed(call_id=call.call_id, message=told(error))
+        function = self.functions.get(call.tool)
+        if function is None:
+            return await called(self.agent, call, **await self.given(call))
+        tool, context = function.tool(), self._context(call)
+        arguments = await _validated(tool, call, context)
+        try:
+            result = await tool.function_schema.call(arguments, context)
+            return Value(call_id=call.call_id, value=freeze(result), frozen=True)
+        except ModelRetry as error:
+            return Repaired(call_id=call.call_id, message=error.message)
+        except ToolFailed as error:
+            return Failed(call_id=call.call_id, message=error.message)
+        except Exception as error:
+            return Failed(call_id=call.call_id, message=told(error))
 
     def _context(self, call: ToolCall) -> RunContext[Any]:
         return RunContext(
@@ -159,42 +210,21 @@ class PydanticAdapter:
             max_retries=0,
         )
 
-    @asynccontextmanager
-    async def _tool(self, name: str, context: RunContext[Any]) -> AsyncGenerator[_Callable | None]:
-        if name in self.functions:
-            yield _of_function(self.functions[name].tool())
-            return
-        async with CombinedToolset(list(self.agent.toolsets)) as toolset:
-            ready = await (await toolset.for_run(context)).for_run_step(context)
-            tool = (await ready.get_tools(context)).get(name)
-            if tool is None:
-                yield None
-                return
 
-            async def run(arguments: dict[str, Any], context: RunContext[Any]) -> Any:
-                return await ready.call_tool(name, arguments, context, tool)
-
-            yield _Callable(tool.args_validator, tool.args_validator_func, run)
+def timed(guard: Guard, deadline: Mapping[str, Any]) -> Guard:
+    """Return a guard with the deadline of its agent: silence approves no more than it may."""
+    may = guard.asks is Asks.confirmation and guard.approval is not ApprovalType.required
+    if deadline.get("on_timeout") is OnTimeout.approve and not may:
+        deadline = {**deadline, "on_timeout": OnTimeout.skip}
+    return guard.model_copy(update=dict(deadline))
 
 
-@dataclass(frozen=True)
-class _Callable:
-    validator: Any
-    check: Callable[..., Any] | None
-    run: Callable[[dict[str, Any], RunContext[Any]], Any]
-
-
-def _of_function(tool: Tool[Any]) -> _Callable:
-    schema = tool.function_schema
-    return _Callable(schema.validator, tool.args_validator, schema.call)
-
-
-async def _validated(tool: _Callable, call: ToolCall, context: RunContext[Any]) -> dict[str, Any]:
+async def _validated(tool: Tool[Any], call: ToolCall, context: RunContext[Any]) -> dict[str, Any]:
     try:
         # As JSON, as the model's own arguments come: a date is text there.
-        arguments = tool.validator.validate_json(to_json(call.arguments))
-        if tool.check is not None:
-            said = tool.check(context, **arguments)
+        arguments = tool.function_schema.validator.validate_json(to_json(call.arguments))
+        if tool.args_validator is not None:
+            said = tool.args_validator(context, **arguments)
             if inspect.isawaitable(said):
                 await said
     except ValidationError as invalid:

@@ -15,11 +15,13 @@ from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.usage import UsageLimits
 
 from temporal_hitl._arguments import Seconds, as_seconds, parse_enum, text
-from temporal_hitl.agents._adapter import PydanticAdapter
+from temporal_hitl.agents._adapter import PydanticAdapter, timed
 from temporal_hitl.agents._controls import ConfirmBeforeRun
+from temporal_hitl.agents._foreign import Deps, can_pause, refuse
 from temporal_hitl.agents._models import ModelLike, checked_model
 from temporal_hitl.agents._runs import AgentRuns, Runnable
-from temporal_hitl.agents._tools import Function, Toolkit, as_function
+from temporal_hitl.agents._toolkit import Toolkit
+from temporal_hitl.agents._tools import Function, as_function
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.pipeline import (
     InMemoryDb,
@@ -29,7 +31,7 @@ from temporal_hitl.pipeline import (
 from temporal_hitl.primitives import Step
 from temporal_hitl.requirements import digest_of
 from temporal_hitl.review import PAUSE_ATTRIBUTE, OnError, OnTimeout
-from temporal_hitl.turns import Adapter
+from temporal_hitl.turns import Adapter, Guard
 
 
 class AgentOptions(TypedDict, total=False):
@@ -166,7 +168,17 @@ class Agent(Runnable):
             settings=self._options.get("model_settings"),
             instructions_digest=digest_of(said),
             members=self._members,
+            listed=self._guards(),
+            deadline=_deadline(self._timeout, self._on_timeout),
         )
+
+    def _guards(self) -> dict[str, Guard]:
+        deadline = _deadline(self._timeout, self._on_timeout)
+        return {
+            name: timed(Guard(asks=asks), deadline)
+            for toolkit in self._toolkits()
+            for name, asks in toolkit.listed.items()
+        }
 
     def _toolkits(self) -> list[Toolkit]:
         return [each for each in self.tools if isinstance(each, Toolkit)]
@@ -177,6 +189,7 @@ class Agent(Runnable):
         said += [each.instructions for each in self._toolkits()]
         theirs: list[Any] = [each for each in self.tools if isinstance(each, Tool)]
         toolsets: list[Any] = [each for each in self.tools if isinstance(each, AbstractToolset)]
+        toolsets += [more for each in self._toolkits() for more in each.toolsets]
         return PydanticAgent(
             None,
             name=self.name,
@@ -197,17 +210,55 @@ def _limits(given: Any, where: str) -> UsageLimits | None:
         raise DefinitionError(f"{where}: usage_limits={given!r}: {error}") from None
 
 
-def adapter_of(agent: PydanticAgent[Any, Any]) -> Adapter:
-    """Return how a pydantic-ai agent takes part in runs, as it is.
+def _deadline(timeout: float | None, on_timeout: OnTimeout) -> dict[str, Any]:
+    return {} if timeout is None else {"timeout": timeout, "on_timeout": on_timeout}
 
-    Its tools that need approval are asked about, and its external tools report from outside. The
-    `deps` that it is given are the `Turn`.
+
+class AdapterOptions(TypedDict, total=False):
+    """What a pydantic-ai agent takes part in runs with, beside what it has."""
+
+    deps: Deps | None
+    """Makes its `deps` of the turn, or of the call of a tool: `lambda run: Shop(run.user_id)`.
+    Without, these are its deps."""
+    usage_limits: UsageLimits | Mapping[str, int] | None
+    """What it may use in one run, all turns together."""
+    hitl_timeout: Seconds | None
+    """How long each question of its tools is open."""
+    on_timeout: OnTimeout | str
+    """What the deadline does."""
+
+
+def adapter_of(
+    agent: PydanticAgent[Any, Any], **options: Unpack[AdapterOptions]
+) -> PydanticAdapter:
+    """Return how a pydantic-ai agent takes part in runs, as it is: `Step(agent=adapter_of(agent))`,
+    for which `Step(agent=agent)` is short where there are no options.
+
+    Its tools that need approval are asked about, and its external tools report from outside.
 
     Raises:
-        DefinitionError: it has no name, of which activity types are made.
+        DefinitionError: it has no name, of which activity types are made; its `deps_type` is none
+            that a run has, and no `deps` makes it; it decides by itself about calls that wait, may
+            end with a response that is pending, or has output validators beside an `output_type`
+            without `DeferredToolRequests`.
     """
     if not agent.name:
         raise DefinitionError(
             f"{agent!r} has no name; give it name='...', which becomes the step's"
         )
-    return PydanticAdapter(name=agent.name, agent=agent, deferred=[agent.output_type])
+    where = f"agent {agent.name!r}"
+    if unknown := sorted(options.keys() - AdapterOptions.__annotations__.keys()):
+        known = ", ".join(AdapterOptions.__annotations__)
+        raise DefinitionError(f"{where}: no option {unknown[0]!r}; adapter_of has {known}")
+    deps = options.get("deps")
+    refuse(agent, where, deps)
+    timeout = as_seconds(options.get("hitl_timeout"), f"{where}: hitl_timeout")
+    silence = options.get("on_timeout", OnTimeout.cancel)
+    return PydanticAdapter(
+        name=agent.name,
+        agent=agent,
+        deferred=[] if can_pause(agent.output_type) else [agent.output_type],
+        limits=_limits(options.get("usage_limits"), where),
+        deadline=_deadline(timeout, parse_enum(OnTimeout, silence, f"{where}: on_timeout")),
+        deps=deps,
+    )

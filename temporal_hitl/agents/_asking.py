@@ -12,6 +12,7 @@ from typing import Any
 
 from temporal_hitl._forms import Form, FormLike
 from temporal_hitl._source import source_digest
+from temporal_hitl.agents._tools import policy_of
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.turns import (
     Adapter,
@@ -47,7 +48,7 @@ class Ask:
 
     turn: Turn
     """What the function knows of its run."""
-    _tools: frozenset[str]
+    _tools: Mapping[str, Guard]
     _answers: list[Any]
     _asked: int = field(default=0, init=False)
 
@@ -65,12 +66,16 @@ class Ask:
     async def call(self, tool: str, /, *, message: str | None = None, **arguments: Any) -> Any:
         """Have a person approve the call of a tool, and return what the tool gave.
 
+        Who that may be, says `@approval` on the tool.
+
         Raises:
             NotDone: a person said no, the deadline passed, or the tool failed.
         """
         if tool not in self._tools:
-            raise DefinitionError(f"{tool!r} is no tool of this function; it has {self._tools}")
-        return await self._answer(tool, arguments, asks=Asks.confirmation, message=message)
+            known = ", ".join(self._tools) or "none"
+            raise DefinitionError(f"{tool!r} is no tool of this function; it has {known}")
+        guard = self._tools[tool].model_copy(update={"message": message})
+        return await self._answer(tool, arguments, **dict(guard))
 
     async def outside(self, tool: str, /, *, message: str | None = None, **arguments: Any) -> Any:
         """Have somebody outside do something, and return the result that they report.
@@ -97,7 +102,8 @@ class AskingFunction:
 
     It is called with an `Ask` and the prompt, and called again from its start after each answer,
     which it is then given at once; so what it does besides asking must bear to be done again.
-    `tools` are what it may have called once a person has approved.
+    `tools_by_name` are what it may have called once a person has approved; one that `@approval`
+    marks needs the approval that it says.
     """
 
     function: Callable[..., Any]
@@ -127,7 +133,7 @@ class AskingFunction:
     @property
     def guarded(self) -> Mapping[str, Guard]:
         """Every tool: none is called unasked."""
-        return {name: Guard() for name in self.tools_by_name}
+        return {name: _guard_of(each) for name, each in self.tools_by_name.items()}
 
     @property
     def tools(self) -> Sequence[str]:
@@ -145,7 +151,7 @@ class AskingFunction:
         before = turn.messages or [{"prompt": turn.prompt}]
         answers = [*before[1:], *(each.model_dump(mode="json") for each in turn.answers)]
         messages = [before[0], *answers]
-        ask = Ask(turn, frozenset(self.tools_by_name), answers)
+        ask = Ask(turn, self.guarded, answers)
         try:
             output = await self.function(ask, before[0]["prompt"])
         except _Pause as pause:
@@ -160,3 +166,8 @@ class AskingFunction:
         except Exception as error:
             return Failed(call_id=call.call_id, message=f"{type(error).__name__}: {error}")
         return Value(call_id=call.call_id, value=value)
+
+
+def _guard_of(tool: Callable[..., Any]) -> Guard:
+    policy = policy_of(tool)
+    return Guard() if policy is None else policy.on(Guard())

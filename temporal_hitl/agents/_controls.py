@@ -14,8 +14,9 @@ from pydantic_ai.exceptions import CallDeferred, ModelRetry
 from temporal_hitl._arguments import Seconds
 from temporal_hitl._forms import Form
 from temporal_hitl.agents._adapter import GUARD
-from temporal_hitl.agents._fields import DESCRIPTIONS
-from temporal_hitl.agents._tools import Function, Toolkit, as_function
+from temporal_hitl.agents._fields import DESCRIPTIONS, HEADER
+from temporal_hitl.agents._toolkit import Toolkit
+from temporal_hitl.agents._tools import Function, as_function
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.review import OnTimeout, UserInputField
 from temporal_hitl.turns import Asks, Guard
@@ -83,7 +84,9 @@ def ask_user(questions: list[AskUserQuestion]) -> str:
 
 def _choice(asked: AskUserQuestion) -> dict[str, Any]:
     told = "; ".join(f"{e.label}: {e.description}" for e in asked.options if e.description)
-    named = {"title": asked.header or asked.question} | ({"description": told} if told else {})
+    # Whoever fills the form in reads the title, a program that asks for it the short header.
+    named = {"title": asked.question, HEADER: asked.header, "description": told}
+    named = {key: each for key, each in named.items() if each}
     one: dict[str, Any] = {"type": "string", "enum": [each.label for each in asked.options]}
     if told:
         one[DESCRIPTIONS] = [each.description or "" for each in asked.options]

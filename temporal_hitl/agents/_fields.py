@@ -19,6 +19,8 @@ _TYPES = {
 }
 DESCRIPTIONS = "enumDescriptions"
 """The keyword under which a form tells of each of its choices, in their order."""
+HEADER = "header"
+"""The keyword under which a form has the short name of a question."""
 
 
 class InputField:
@@ -110,8 +112,7 @@ def questions_of(form: Mapping[str, Any], given: Mapping[str, Any]) -> list[User
             UserFeedbackOption(label, about or None, label in (selected or ()))
             for label, about in zip(of_choices["enum"], told, strict=True)
         ]
-        title = each.get("title")
-        header = None if title == name else title
+        header = each.get(HEADER)
         questions.append(UserFeedbackQuestion(name, header, options, several, selected))
     return questions
 

@@ -230,6 +230,15 @@ class RunRequirement:
         self.draft.rejection_feedback = note
 
     @property
+    def resolved_by(self) -> str | None:
+        """Who decides, not sent yet: a claim, unless it is signed; may be assigned."""
+        return self.draft.resolved_by
+
+    @resolved_by.setter
+    def resolved_by(self, name: str | None) -> None:
+        self.draft.resolved_by = name
+
+    @property
     def user_input_schema(self) -> list[InputField]:
         """The fields to fill in, each with its value so far: a person's, or else the agent's."""
         if self.pause_type != "user_input":

@@ -22,6 +22,8 @@ class AgentContinueOptions(TypedDict, total=False):
     """Which run, where no output is given; works from any process."""
     requirements: Sequence[Any]
     """The decisions: requirements of any output of the run; resolved ones are left out."""
+    roles: Sequence[str] | None
+    """Signs them, each for its `resolved_by`, as somebody who has these roles; as a Workflow's."""
 
 
 class AgentRuns(Workflow):
@@ -180,6 +182,8 @@ def _decided(output: RunOutput | None, options: AgentContinueOptions) -> Continu
     decided = ContinueOptions()
     if "run_id" in options:
         decided["run_id"] = options["run_id"]
+    if "roles" in options:
+        decided["roles"] = options["roles"]
     if "requirements" in options:
         asks = options.get("run_id") if output is None else output.run_id
         decided["step_requirements"] = drafts_of(options["requirements"], asks)

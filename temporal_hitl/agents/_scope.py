@@ -16,6 +16,7 @@ from pydantic_ai.exceptions import (
     ApprovalRequired,
     CallDeferred,
     ModelRetry,
+    SkipToolExecution,
     ToolFailed,
     ToolFailedError,
     ToolRetryError,
@@ -65,6 +66,9 @@ def _lost(why: str) -> str:
     return f"the tool was called, but {why}"
 
 
+GUARDED = "temporal_hitl.guarded"
+"""The key of a definition's metadata that says by which name its tool is guarded, whatever it is
+called further out."""
 TOO_MUCH = _lost("its result, with those of the calls beside it, is more than a run can keep")
 
 
@@ -88,7 +92,9 @@ class Guarded(WrapperToolset[Any]):
         tools = await super().get_tools(ctx)
         for name in sorted(self.names & tools.keys()):
             tool = tools[name]
-            tools[name] = replace(tool, tool_def=replace(tool.tool_def, kind="external"))
+            metadata = {**(tool.tool_def.metadata or {}), GUARDED: name}
+            outside = replace(tool.tool_def, kind="external", metadata=metadata)
+            tools[name] = replace(tool, tool_def=outside)
         return tools
 
     async def call_tool(
@@ -112,23 +118,30 @@ class TurnScope(AbstractCapability[Any]):
     beat: Callable[[], None] = lambda: None
     called: list[Called] = field(default_factory=list[Called])
     """What ran in this turn."""
+    defined: dict[str, ToolDefinition] = field(default_factory=dict[str, ToolDefinition])
+    """The tool of each call of the last response, by call id."""
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any]:
         """Return the agent's tools, guarded."""
         return Guarded(toolset, names=self.guarded)
 
-    async def before_tool_validate(
+    async def wrap_tool_validate(
         self,
         ctx: RunContext[Any],
         *,
         call: ToolCallPart,
         tool_def: ToolDefinition,
-        args: str | dict[str, Any],
-    ) -> str | dict[str, Any]:
-        """Have the model say again what no JSON can hold: people could not be shown it."""
+        args: Any,
+        handler: Callable[[Any], Any],
+    ) -> Any:
+        """Note which tool is called: calls that wait come by here too.
+
+        What no JSON can hold the model says again: people could not be shown it.
+        """
+        self.defined[call.tool_call_id] = tool_def
         if not _is_json(args):
             raise ModelRetry("the arguments are no JSON: write finite numbers and whole characters")
-        return args
+        return await handler(args)
 
     async def wrap_tool_execute(
         self,
@@ -148,11 +161,15 @@ class TurnScope(AbstractCapability[Any]):
         try:
             result = await handler(args)
             record = {"value": freeze(result)}
+        except SkipToolExecution as skipped:
+            # A hook's own result in the place of the tool's.
+            self._remember(call, {"value": freeze(skipped.result)})
+            raise
         except (ModelRetry, ToolRetryError) as error:
-            self._remember(call, {"retry": _message(error)})
+            self._remember(call, {"retry": message_of(error)})
             raise
         except (ToolFailed, ToolFailedError) as error:
-            self._remember(call, {"failed": _message(error)})
+            self._remember(call, {"failed": message_of(error)})
             raise
         except _PASSED_ON:
             raise
@@ -216,7 +233,8 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _message(error: Any) -> str:
+def message_of(error: Any) -> str:
+    """Return what a model is told of an error that is meant for it."""
     if isinstance(error, (ModelRetry, ToolFailed)):
         return error.message
     part = error.tool_retry if isinstance(error, ToolRetryError) else error.tool_failed

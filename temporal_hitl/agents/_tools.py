@@ -1,7 +1,6 @@
 """Tools as authors write them: a function, and what stands before it.
 
-Owns the seeds' words for that (`@tool(...)`, toolkits with lists of guarded tools) and the checks
-of them. Knows nothing of agents.
+Owns the seeds' words for that (`@tool(...)`) and the checks of them. Knows nothing of agents.
 """
 
 from __future__ import annotations
@@ -38,11 +37,31 @@ class Approving:
     roles: tuple[str, ...] = ()
     not_requester: bool = False
 
+    @property
+    def is_required(self) -> bool:
+        """Whether nothing is executed that certain people have not approved."""
+        return self.type is ApprovalType.required
+
+    def on(self, guard: Guard) -> Guard:
+        """Return a guard that is an approval; a required one has a strict deadline."""
+        says = {
+            "approval": self.type,
+            "roles": self.roles,
+            "excludes_requester": self.not_requester,
+            "strict_deadline": guard.strict_deadline or self.is_required,
+        }
+        return guard.model_copy(update=says)
+
 
 def marked(function: Any, policy: Approving) -> Any:
     """Return `function` with a mark that makes its tool an approval."""
     setattr(function, _MARK, policy)
     return function
+
+
+def policy_of(function: Any) -> Approving | None:
+    """Return what `@approval` says of a function, where it is marked."""
+    return getattr(function, _MARK, None)
 
 
 class ToolOptions(TypedDict, total=False):
@@ -106,7 +125,7 @@ class Function:
         cannot = self._asks is not Asks.confirmation
         if cannot and self._limits["on_timeout"] is OnTimeout.approve:
             raise DefinitionError(f"{where}: on_timeout='approve' cannot answer for a person")
-        self.approving: Approving | None = getattr(function, _MARK, None)
+        self.approving: Approving | None = policy_of(function)
         """Whether its calls are approvals."""
         self._check_deadline()
 
@@ -128,7 +147,7 @@ class Function:
 
     @property
     def _is_required(self) -> bool:
-        return self.approving is not None and self.approving.type is ApprovalType.required
+        return self.approving is not None and self.approving.is_required
 
     def approved_by(self, policy: Approving) -> Function:
         """Return this tool as an approval; raises `DefinitionError` where it can be none."""
@@ -192,17 +211,7 @@ class Function:
             alone=any(each in there for each in INJECTED),
             **self._limits,
         )
-        return guard if self.approving is None else guard.model_copy(update=self._policy(guard))
-
-    def _policy(self, guard: Guard) -> dict[str, Any]:
-        approving = self.approving
-        assert approving is not None, "only an approval has one"
-        return {
-            "approval": approving.type,
-            "roles": approving.roles,
-            "excludes_requester": approving.not_requester,
-            "strict_deadline": guard.strict_deadline or self._is_required,
-        }
+        return guard if self.approving is None else self.approving.on(guard)
 
     @property
     def deadline(self) -> dict[str, Any]:
@@ -333,37 +342,3 @@ def as_function(value: Any) -> Function:
     if callable(value) and not isinstance(value, type):
         return Function(value)
     raise DefinitionError(f"{value!r} is no tool: give a function, `@tool`, or a Toolkit")
-
-
-class Toolkit:
-    """Tools that belong together, with lists of those that are guarded.
-
-    Raises:
-        DefinitionError: a list names a tool that is not there: it would run unguarded.
-    """
-
-    def __init__(
-        self,
-        name: str = "toolkit",
-        tools: Sequence[Any] = (),
-        *,
-        instructions: str | None = None,
-        requires_confirmation_tools: Sequence[str] = (),
-        external_execution_required_tools: Sequence[str] = (),
-    ) -> None:
-        self.name = name
-        self.instructions = instructions
-        there = {each.name: each for each in map(as_function, tools)}
-        guarded = {
-            Asks.confirmation: requires_confirmation_tools,
-            Asks.execution: external_execution_required_tools,
-        }
-        for asks, names in guarded.items():
-            for each in names:
-                if each not in there:
-                    raise DefinitionError(
-                        f"toolkit {name!r}: {each!r} is to be guarded, and is not there; it has"
-                        f" {', '.join(there) or 'no tools'}"
-                    )
-                there[each] = there[each].guarded_by(asks)
-        self.functions: tuple[Function, ...] = tuple(there.values())

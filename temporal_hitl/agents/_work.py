@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import TypeAdapter
 from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai import ToolDenied, ToolReturn
-from pydantic_ai.exceptions import ModelRetry, ToolFailed, UsageLimitExceeded
+from pydantic_ai.exceptions import ModelRetry, ToolFailed, UsageLimitExceeded, UserError
 from pydantic_ai.messages import (
     ModelMessagesTypeAdapter,
     ModelResponse,
@@ -24,7 +24,6 @@ from pydantic_ai.usage import RunUsage
 from pydantic_graph import End
 
 from temporal_hitl._sizes import size_of
-from temporal_hitl.agents._models import resolved
 from temporal_hitl.agents._scope import Predicate, TurnScope, thawed
 from temporal_hitl.errors import DefinitionError
 from temporal_hitl.turns import (
@@ -37,7 +36,6 @@ from temporal_hitl.turns import (
     Failed,
     Finished,
     Needs,
-    NotServed,
     Repaired,
     Turn,
     Unfinished,
@@ -94,23 +92,27 @@ class Work:
         self._has_worked = False
 
     async def run(self) -> AnyTaken:
+        try:
+            return await self._run()
+        except UserError as error:
+            # The author's mistake, as the framework calls it: it stays one when tried again.
+            raise DefinitionError(f"{self._adapter.name}: {error}") from error
+
+    async def _run(self) -> AnyTaken:
         turn, adapter = self._turn, self._adapter
         prompt, results = (None, None) if self._is_saved else (turn.prompt, self._answers())
         history = repair_messages(
             ModelMessagesTypeAdapter.validate_python(self._messages), repair_last_response=False
         )
-        output = [*adapter.deferred, DeferredToolRequests] if adapter.deferred else None
         async with adapter.agent.iter(
             prompt,
-            output_type=output,
+            output_type=[*adapter.deferred, DeferredToolRequests] if adapter.deferred else None,
             message_history=history or None,
             deferred_tool_results=results,
             usage=self._usage,
             usage_limits=adapter.limits,
-            model=self._model(),
-            model_settings=adapter.settings,
-            deps=turn,
             capabilities=[self._scope],
+            **await adapter.given(turn),
         ) as run:
             self._latest = run.usage
             try:
@@ -118,18 +120,6 @@ class Work:
             except UsageLimitExceeded as error:
                 now = self._now or run.all_messages()
                 return Exhausted(**self._taken(now), error=str(error))
-
-    def _model(self) -> Any:
-        own = self._adapter.agent.model
-        if self._adapter.model is None and own is not None:
-            return None
-        try:
-            return resolved(self._adapter.model, self._adapter.name)
-        except Exception as error:
-            # A run that waits for weeks does not fail of a deploy that forgot a variable.
-            if self._turn.messages or self._is_saved:
-                raise NotServed(str(error)) from error
-            raise
 
     async def _steps(self, run: Any, *, fed: bool) -> AnyTaken:
         node = run.next_node
@@ -191,11 +181,22 @@ class Work:
         if not isinstance(output, DeferredToolRequests):
             called = [each.tool_name for each in response.tool_calls]
             left = [name for name in called if name in self._scope.guarded]
-            data = _OUTPUT.dump_python(output, mode="json")
-            return Finished(**delta, output=data, not_called=left)
+            return Finished(**delta, output=self._data(output), not_called=left)
         waiting = {each.tool_call_id for each in (*output.calls, *output.approvals)}
         calls = [each for each in response.tool_calls if each.tool_call_id in waiting]
-        return Needs(**delta, needs=[self._adapter.need(each, output) for each in calls])
+        tools = self._scope.defined
+        needs = [self._adapter.need(each, output, tools[each.tool_call_id]) for each in calls]
+        return Needs(**delta, needs=needs)
+
+    def _data(self, output: Any) -> Any:
+        try:
+            return _OUTPUT.dump_python(output, mode="json")
+        except ValueError as error:
+            # Asking the model once more would not help.
+            kind = type(output).__name__
+            raise DefinitionError(
+                f"{self._adapter.name} gives a {kind}, which is no JSON data: {error}"
+            ) from error
 
     def _delta(self, now: Sequence[Any]) -> dict[str, Any]:
         messages = repair_messages(list(now), repair_last_response=False)

@@ -238,10 +238,13 @@ async def answer_the_desk(client: HitlClient, run: str) -> None:
     keys = [f"{called}.{each}" for each in ("refund_order", "grant_goodwill", "delete_account")]
     await opened(client, run, *keys)
     edited = {"number": "1007", "cents": 40000, "paid_to": "card", "reason": "damaged"}
+    refund = EditArguments(requirement_id=keys[0], arguments=edited, decision_id="2")
+    goodwill = Answer(requirement_id=keys[1], values={"cost_centre": "4711"}, decision_id="3")
+    deletion = Reject(requirement_id=keys[2], feedback="not yet", decision_id="4")
     for answer in (
-        EditArguments(requirement_id=keys[0], arguments=edited, decision_id="2"),
-        Answer(requirement_id=keys[1], values={"cost_centre": "4711"}, decision_id="3"),
-        Reject(requirement_id=keys[2], feedback="not yet", decision_id="4"),
+        sign(client, run, refund, roles=["approver"]),
+        goodwill,
+        sign(client, run, deletion, roles=["approver"]),
     ):
         await client.resolve(run, answer)
 

@@ -1,6 +1,6 @@
 """How a demo runs a pipeline: on until it has ended, with a reviewer for whatever it asks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from temporal_hitl import RunFailed, Workflow, WorkflowRunOutput
@@ -23,15 +23,24 @@ Played = tuple[WorkflowRunOutput, str | None, Callable[[], None]]
 """How the run ended, its page in the Web UI, and what ends the server."""
 
 
-def play(workflow: Workflow, source: str, reviewer: Reviewer, show: Shown) -> Played:
-    """Run a pipeline to its end, answering whatever it asks; failed runs are returned too."""
+def play(
+    workflow: Workflow,
+    source: str,
+    reviewer: Reviewer,
+    show: Shown,
+    roles: Sequence[str] | None = None,
+) -> Played:
+    """Run a pipeline to its end, answering whatever it asks; failed runs are returned too.
+
+    Where what it asks is for certain roles, `roles` are what the reviewer signs as.
+    """
     try:
         run_output = workflow.run(source)
         while run_output.is_paused:
             for draft in [*run_output.step_requirements, *run_output.error_requirements]:
                 show(run_output, draft)
                 reviewer.answer(draft)
-            run_output = workflow.continue_run(run_output)
+            run_output = workflow.continue_run(run_output, roles=roles)
     except GivesUp:
         run_output = workflow.cancel_run(run_output.run_id)  # pyright: ignore[reportPossiblyUnboundVariable]
     except Exception as error:

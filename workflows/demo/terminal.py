@@ -12,7 +12,7 @@ class Terminal:
     """Asks whoever sits at the terminal; their name once."""
 
     def __init__(self) -> None:
-        self._name: str | None = None
+        self._name = ""
 
     def answer(self, draft: AnyDraft) -> None:
         """Fill in one draft."""
@@ -26,9 +26,9 @@ class Terminal:
                 print(f"That does not do: {refused}")
             if draft.missing_values:
                 print(f"Still missing: {', '.join(draft.missing_values)}")
-        if self._name is None:
+        while not self._name:
             self._name = input("Your name: ").strip()
-        draft.resolved_by = self._name or None
+        draft.resolved_by = self._name
 
 
 def confirmation(draft: StepRequirement) -> None:
@@ -151,7 +151,8 @@ def _hint(field: Mapping[str, Any], *, optional: bool) -> str:
     said += ["several with commas" if _kind(field) == "array" else None]
     there = field.get("default")
     said += [f"Enter for {there}" if there is not None else "Enter for none" if optional else None]
-    return f" ({'; '.join(filter(None, said))})"
+    hint = "; ".join(filter(None, said))
+    return f" ({hint})" if hint else ""
 
 
 def _value(answer: str, field: Mapping[str, Any]) -> Any:

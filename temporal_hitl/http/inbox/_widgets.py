@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast
+from urllib.parse import quote
 
 from pydantic_core import from_json
 
@@ -58,6 +59,11 @@ class Widget:
     def field(self) -> str:
         """The name of its form field."""
         return f"value.{self.name}"
+
+    @property
+    def id(self) -> str:
+        """What its label and its hint refer to: a name may be a sentence, an id has no blank."""
+        return quote(self.field, safe="")
 
     def read(self) -> Any:
         """Return the value that stands in it; raises `Unreadable`."""

@@ -127,6 +127,7 @@ class Words:
     to_your_answer = "To your answer"
     the_answer = "The answer"
     only = "Only"
+    waits_for = "waits for {roles}"
     only_these = "Only {roles} may answer this, and your answers are not signed as any of these."
     only_reviewers = "You may look at this; answering needs the role of a reviewer."
     signed = "signed as {roles}"
