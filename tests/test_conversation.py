@@ -168,7 +168,8 @@ async def test_other_adapters_and_over_http(env: WorkflowEnvironment) -> None:
         await asyncio.gather(*(client.cancel(run) for run in runs))
         states = [(await client.wait_for_end(run)).status for run in runs]
 
-    assert [{"prompt": "in"}] == [each["raw"] for each in raw.json()["messages"]]
+    asked = [{"prompt": "in"}, {"asked": "question sure"}]
+    assert asked == [each["raw"] for each in raw.json()["messages"]]
     roles = [each["role"] for each in whole.json()["messages"]]
     assert ["system", "user", "agent", "tool", "agent"] == roles
     assert roles[1:] == [each["role"] for each in short.json()["messages"]]

@@ -87,10 +87,17 @@ class Ask:
 
     async def _answer(self, tool: str, arguments: dict[str, Any], **guard: Any) -> Any:
         place, self._asked = self._asked, self._asked + 1
+        need = Need(call_id=str(place), tool=tool, arguments=arguments, **guard)
         if place == len(self._answers):
-            need = Need(call_id=str(place), tool=tool, arguments=arguments, **guard)
             raise _Pause(need)
         answer = self._answers[place]
+        if (asked := answer["asked"]) != _asked(need):
+            # Never the answer to one question as that to another.
+            raise DefinitionError(
+                f"{self.turn.path}: asks {_asked(need)!r} where it had asked {asked!r}: either its"
+                " code has changed since, or it asks in another order each time; have it ask as it"
+                " did, or start the run anew"
+            )
         if answer["kind"] != "value":
             raise NotDone(answer.get("reason") or answer.get("message"))
         return answer["value"]
@@ -147,16 +154,16 @@ class AskingFunction:
 
     async def turn(self, turn: Turn) -> AnyTaken:
         """Call the function with the answers so far; it ends, or asks for one more."""
-        # The conversation is the prompt, and what came of each question.
-        before = turn.messages or [{"prompt": turn.prompt}]
-        answers = [*before[1:], *(each.model_dump(mode="json") for each in turn.answers)]
-        messages = [before[0], *answers]
-        ask = Ask(turn, self.guarded, answers)
+        # The conversation is the prompt, and each question with what came of it.
+        said: list[Any] = [*turn.messages] or [{"prompt": turn.prompt}]
+        for fed in turn.answers:
+            said[-1] = {**said[-1], **fed.model_dump(mode="json")}
         try:
-            output = await self.function(ask, before[0]["prompt"])
+            output = await self.function(Ask(turn, self.guarded, said[1:]), said[0]["prompt"])
         except _Pause as pause:
-            return Needs(new=messages, needs=[pause.need], made_by=MADE_BY)
-        return Finished(new=messages, output=output, made_by=MADE_BY)
+            asks: Any = {"asked": _asked(pause.need)}
+            return Needs(new=[*said, asks], needs=[pause.need], made_by=MADE_BY)
+        return Finished(new=said, output=output, made_by=MADE_BY)
 
     async def call(self, call: ToolCall) -> AnyFed:
         """Call a tool."""
@@ -166,6 +173,12 @@ class AskingFunction:
         except Exception as error:
             return Failed(call_id=call.call_id, message=f"{type(error).__name__}: {error}")
         return Value(call_id=call.call_id, value=value)
+
+
+def _asked(need: Need) -> str:
+    """Return what tells one question of a function from another, whatever it says this time."""
+    fields: Any = need.form.get("properties", {}) if need.asks is Asks.question else ()
+    return f"{need.asks} {' '.join(fields) or need.tool}"
 
 
 def _guard_of(tool: Callable[..., Any]) -> Guard:
