@@ -91,7 +91,7 @@ class Ask:
         if place == len(self._answers):
             raise _Pause(need)
         answer = self._answers[place]
-        if (asked := answer["asked"]) != _asked(need):
+        if (asked := answer.get("asked", _asked(need))) != _asked(need):
             # Never the answer to one question as that to another.
             raise DefinitionError(
                 f"{self.turn.path}: asks {_asked(need)!r} where it had asked {asked!r}: either its"
@@ -157,7 +157,9 @@ class AskingFunction:
         # The conversation is the prompt, and each question with what came of it.
         said: list[Any] = [*turn.messages] or [{"prompt": turn.prompt}]
         for fed in turn.answers:
-            said[-1] = {**said[-1], **fed.model_dump(mode="json")}
+            # Runs of before kept what came of each question alone.
+            asked = said.pop() if said[-1].keys() == {"asked"} else {}
+            said.append({**asked, **fed.model_dump(mode="json")})
         try:
             output = await self.function(Ask(turn, self.guarded, said[1:]), said[0]["prompt"])
         except _Pause as pause:
