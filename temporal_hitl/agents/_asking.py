@@ -158,7 +158,7 @@ class AskingFunction:
         said: list[Any] = [*turn.messages] or [{"prompt": turn.prompt}]
         for fed in turn.answers:
             # Runs of before kept what came of each question alone.
-            asked = said.pop() if said[-1].keys() == {"asked"} else {}
+            asked: Any = said.pop() if said[-1].keys() == {"asked"} else {}
             said.append({**asked, **fed.model_dump(mode="json")})
         try:
             output = await self.function(Ask(turn, self.guarded, said[1:]), said[0]["prompt"])
