@@ -42,6 +42,7 @@ from temporal_hitl.requirements import (
 
 _NO_VERDICT = {
     RPCStatusCode.FAILED_PRECONDITION,  # "unexpected workflow task failure", "in failed state"
+    RPCStatusCode.RESOURCE_EXHAUSTED,  # "limit on number of concurrent in-flight updates"
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.UNKNOWN,  # "transport error"
 }

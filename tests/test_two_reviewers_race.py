@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio.client import Client
+from temporalio.service import RetryConfig
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_hitl import (
@@ -21,8 +24,8 @@ from temporal_hitl import (
     StepInput,
     Workflow,
 )
-from temporal_hitl.errors import AlreadyResolved, DecisionConflict, UnknownRequirement
-from tests.stage import WAIT, ended, paused, replays, serving
+from temporal_hitl.errors import AlreadyResolved, DecisionConflict, NoWorker, UnknownRequirement
+from tests.stage import WAIT, ended, new_queue, paused, replays, serving
 
 CROWD = 200
 
@@ -294,3 +297,33 @@ async def test_both_doors_as_the_run_ends(env: WorkflowEnvironment) -> None:
             await replays(client.handle(run), pipeline())
 
     assert {AlreadyResolved} == {type(each) for each in answers}
+
+
+async def test_more_than_the_server_holds(
+    env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no worker answers, more people than a server has wait for one run are all told so, and
+    that the same decision may be sent again; then each counts.
+    """
+    for module in ("_reach", "_answering"):
+        monkeypatch.setattr(f"temporal_hitl.{module}.PATIENCE", timedelta(seconds=1))
+    names = [f"g{number}" for number in range(15)]
+    gates = [Step(name, publish, requires_confirmation=True) for name in names]
+    definition, queue = Workflow("crowded", [Parallel(*gates, name="all")]), new_queue()
+    sent = [Confirm(requirement_id=f"all.{name}", decision_id=name) for name in names]
+    async with serving(env, definition, queue=queue) as client:
+        run = await asked(client, "crowded")
+    impatient = await Client.connect(
+        env.client.service_client.config.target_host,
+        data_converter=env.client.data_converter,
+        retry_config=RetryConfig(max_retries=1),
+    )
+    with env.with_time_skipping_disabled():
+        unheard = await together([HitlClient(impatient).resolve(run, each) for each in sent])
+    async with serving(env, definition, queue=queue) as client:
+        await together([client.resolve(run, each) for each in sent])
+        output = await ended(client, run)
+        await replays(client.handle(run), definition)
+
+    assert [NoWorker] * 15 == [type(each) for each in unheard]
+    assert sorted(names) == sorted(str(each.resolution.decision_id) for each in output.resolutions)
