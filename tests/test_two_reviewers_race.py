@@ -326,4 +326,5 @@ async def test_more_than_the_server_holds(
         await replays(client.handle(run), definition)
 
     assert [NoWorker] * 15 == [type(each) for each in unheard]
-    assert sorted(names) == sorted(str(each.resolution.decision_id) for each in output.resolutions)
+    decided = {each.requirement_id: each.action for each in output.resolutions}
+    assert dict.fromkeys((f"all.{name}" for name in names), "confirm") == decided
