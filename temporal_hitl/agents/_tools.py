@@ -222,9 +222,10 @@ class Function:
     @property
     def digest(self) -> str:
         """The digest of its source, and of what stands before it."""
-        guard = None if self.guard is None else self.guard.model_dump(mode="json")
+        guard = self.guard
+        said = None if guard is None else guard.model_dump(mode="json")
         condition = None if self.predicate is None else source_digest(self.predicate)
-        return digest_of([source_digest(self.function), guard, condition])
+        return digest_of([source_digest(self.function), said, condition])
 
     def tool(self, *, hiding: bool = False) -> Tool[Any]:
         """Return it as the framework's own; `hiding` leaves out what only a person fills in."""
