@@ -7,9 +7,10 @@ of them. Knows nothing of agents.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypedDict, Unpack, get_type_hints, overload
 
 from pydantic_ai import RunContext, Tool
@@ -212,12 +213,14 @@ class Function:
 
     def _form(self) -> dict[str, Any]:
         # The whole of it: a person sees what the agent filled in, and may correct it.
-        return self.parameters if self._asked in (Asks.confirmation, Asks.input) else {}
+        asks = self._asked in (Asks.confirmation, Asks.input)
+        return dict(self.parameters) if asks else {}
 
-    @property
-    def parameters(self) -> dict[str, Any]:
+    @cached_property
+    def parameters(self) -> Mapping[str, Any]:
         """All its arguments as JSON schema."""
-        return dict(self.tool().tool_def.parameters_json_schema)
+        # Of its function and its name, which `_with` leaves as they are.
+        return self.tool().tool_def.parameters_json_schema
 
     @property
     def digest(self) -> str:
