@@ -181,13 +181,15 @@ class _Compiler:
         return self._agent(step.agent, f"{self._name}.{segment}", step.options)
 
     def _agent(self, adapter: Adapter, where: str, options: CallOptions) -> AgentPlan:
+        digest = adapter.digest  # Of all its tools: asked for once.
+
         def serve(activity: str, function: Executor) -> Call:
             if activity in self.compiled.served:
                 raise DefinitionError(
                     f"{where}: {activity!r} stands for two things; rename the tool or the member"
                 )
-            self.compiled.served[activity] = Served(function, adapter.digest, agent=adapter)
-            return self._planned(activity, function, adapter.digest, options)
+            self.compiled.served[activity] = Served(function, digest, agent=adapter)
+            return self._planned(activity, function, digest, options)
 
         turn = serve(f"{where}.turn", adapter.turn)
         tools = {tool: f"{where}.{tool}" for tool in adapter.tools}

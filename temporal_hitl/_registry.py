@@ -29,10 +29,11 @@ class Registry:
                     f"HitlPlugin(workflows=...): {definition!r} is no pipeline; a class with"
                     " @workflow.defn goes to Worker(workflows=[...])"
                 )
-            for each in compile_definition(definition).family:
+            compiled = compile_definition(definition)
+            for each in compiled.family:
                 if each.name in self._compiled and not self._has(each):
                     raise two_of_a_name(each.name)
-            self.put(definition)
+            self._put_family(compiled)
         twice = sorted(self._compiled.keys() & set(self._retired))
         if twice:
             raise DefinitionError(f"{twice[0]!r} is both served and retired; choose one")
@@ -53,8 +54,11 @@ class Registry:
         Functions that only a replaced definition has stay: runs that wait on its plan still need
         them.
         """
-        family = compile_definition(definition).family
-        return any([self._put(compile_definition(each)) for each in family])
+        return self._put_family(compile_definition(definition))
+
+    def _put_family(self, compiled: Compiled) -> bool:
+        nested = [compile_definition(each) for each in compiled.nested.values()]
+        return any([self._put(each) for each in (compiled, *nested)])
 
     def _put(self, new: Compiled) -> bool:
         self._check_foreign(new)

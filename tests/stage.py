@@ -5,15 +5,19 @@ end.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,23 @@ def temporal_binary() -> str:
     found = shutil.which("temporal", path=places)
     assert found is not None, "no temporal command; run the tests with `make test`"
     return found
+
+
+@cache
+def mortal_temporal() -> str:
+    """Return the path of a `temporal` command that ends with this process, by whatever means it
+    ends: the SDK's servers would live on where it is killed.
+    """
+    lifeline, _ = os.pipe()  # The other end is closed as this process ends, and no sooner.
+    os.set_inheritable(lifeline, True)
+    mortal = str(Path(__file__).parent / "processes" / "mortal.py")
+    words = [sys.executable, "-IS", mortal, str(lifeline), temporal_binary()]
+    descriptor, path = tempfile.mkstemp(prefix="temporal-")
+    with os.fdopen(descriptor, "w") as script:
+        script.write(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    os.chmod(path, 0o700)
+    atexit.register(os.unlink, path)
+    return path
 
 
 def run_program(program: str, folder: Path) -> str:
@@ -77,12 +98,15 @@ def server_options(*settings: str) -> dict[str, Any]:
         "history.transferProcessorMaxPollRPS=2000",
         "history.timerProcessorMaxPollRPS=2000",
         'history.timerProcessorMaxTimeShift="1ms"',  # A second, unless said otherwise.
+        # Of four, unless said otherwise, most would be made for one task and never used again.
+        "matching.numTaskqueueReadPartitions=1",
+        "matching.numTaskqueueWritePartitions=1",
         *settings,
     ]
     attributes = [f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
     extra = [part for each in dynamic for part in ("--dynamic-config-value", each)]
     extra += [part for each in attributes for part in ("--search-attribute", each)]
-    return {"dev_server_existing_path": temporal_binary(), "dev_server_extra_args": extra}
+    return {"dev_server_existing_path": mortal_temporal(), "dev_server_extra_args": extra}
 
 
 def new_queue() -> str:

@@ -6,9 +6,10 @@ Owns the seeds' words for that (`@tool(...)`) and the checks of them. Knows noth
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypedDict, Unpack, get_type_hints, overload
 
 from pydantic_ai import RunContext, Tool
@@ -221,19 +222,22 @@ class Function:
 
     def _form(self) -> dict[str, Any]:
         # The whole of it: a person sees what the agent filled in, and may correct it.
-        return self.parameters if self._asked in (Asks.confirmation, Asks.input) else {}
+        asks = self._asked in (Asks.confirmation, Asks.input)
+        return dict(self.parameters) if asks else {}
 
-    @property
-    def parameters(self) -> dict[str, Any]:
+    @cached_property
+    def parameters(self) -> Mapping[str, Any]:
         """All its arguments as JSON schema."""
-        return dict(self.tool().tool_def.parameters_json_schema)
+        # Of its function and its name, which `_with` leaves as they are.
+        return self.tool().tool_def.parameters_json_schema
 
     @property
     def digest(self) -> str:
         """The digest of its source, and of what stands before it."""
-        guard = None if self.guard is None else self.guard.model_dump(mode="json")
+        guard = self.guard
+        said = None if guard is None else guard.model_dump(mode="json")
         condition = None if self.predicate is None else source_digest(self.predicate)
-        return digest_of([source_digest(self.function), guard, condition])
+        return digest_of([source_digest(self.function), said, condition])
 
     def tool(self, *, hiding: bool = False) -> Tool[Any]:
         """Return it as the framework's own; `hiding` leaves out what only a person fills in."""
