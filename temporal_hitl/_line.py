@@ -6,6 +6,7 @@ Owns what a worker keeps of what it fetched. Knows nothing of how a function is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from datetime import timedelta
@@ -21,8 +22,11 @@ from temporal_hitl._reach import Reach
 from temporal_hitl._wire import read
 from temporal_hitl.run import StepInput, StepOutput
 
-PATIENCE = timedelta(seconds=30)
-"""How long an activity waits for an answer of its run until it asks again."""
+SOON, PATIENCE = timedelta(seconds=3), timedelta(seconds=30)
+"""How long an activity waits for an answer of its run until it asks again: at first, as a worker
+may lose a question, and then twice as long each time, as a long run takes its time."""
+GLANCE = 0.2
+"""Seconds between two looks of a thread at whether its step was cancelled."""
 KEPT = 50_000_000
 """Bytes of fetched outputs that a worker keeps for the steps that come."""
 
@@ -80,8 +84,13 @@ class Line:
         _, loop = self._ends[info.namespace]
         future = asyncio.run_coroutine_threadsafe(self.complete(call, info), loop)
         try:
+            while not future.done():
+                # The SDK cancels a step by raising in its thread, which never hears of it while it
+                # waits: a worker that stops would wait for a step that waits for the worker.
+                with contextlib.suppress(TimeoutError):
+                    return future.result(GLANCE)
             return future.result()
-        except BaseException:  # Cancelled, as the SDK raises it in this thread: stop asking too.
+        except BaseException:  # Cancelled: stop asking too.
             future.cancel()
             raise
 
@@ -107,16 +116,16 @@ class Line:
         # Of one loop, as a lock is: workers of one plugin may live on several.
         turn = f"{id(asyncio.get_running_loop())} {run.id}"
         async with self._turns.setdefault(turn, asyncio.Lock()):
-            pause = 0.05
+            pause, patience = 0.05, SOON
             while True:
                 try:
-                    return await run.query(query, args=args, rpc_timeout=PATIENCE)
+                    return await run.query(query, args=args, rpc_timeout=patience)
                 except RPCError as error:
                     if error.status not in _AWAY:
                         raise
                     _log.info("asks run %r again: %s", run.id, error)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+                pause, patience = min(pause * 2, 5.0), min(patience * 2, PATIENCE)
 
 
 class _Kept:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -20,6 +20,7 @@ from temporalio.client import (
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
+    WorkflowHandle,
     WorkflowQueryFailedError,
 )
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
@@ -32,6 +33,8 @@ from temporal_hitl.run import RunStatus, WorkflowRunOutput
 
 PATIENCE = timedelta(seconds=10)
 """How long a call waits for a worker to answer."""
+SOON = 4
+"""The part of that after which a query is sent once more: a worker may lose one."""
 SLOW = 0.5
 """Seconds after which a query's answer most likely came from another worker than the run's own."""
 TRIES = 5
@@ -92,7 +95,7 @@ class Reach:
         handle = self._client.get_workflow_handle(run_id, run_id=execution)
         try:
             async with self._in_turn(run_id):
-                told = await handle.query(name, args=args, rpc_timeout=PATIENCE)
+                told = await _asked(handle, name, args)
         except RPCError as error:
             if error.status in _ABSENT:
                 raise await self.nobody_answers(run_id) from error
@@ -228,7 +231,7 @@ class Reach:
         values = list[Any]()
         with contextlib.suppress(RPCError, WorkflowQueryFailedError):
             while rest := wanted[len(values) :]:
-                values += await run.query("run_parts", rest, rpc_timeout=PATIENCE)
+                values += await _asked(run, "run_parts", [rest])
         return values
 
     async def messages(self, run_id: str, path: str) -> tuple[str, list[Any]]:
@@ -339,6 +342,16 @@ class Reach:
             return _outline(described, status, error=error)
         last = read(WorkflowRunOutput, told)
         return last.model_copy(update={"status": status, "error": error, "requirements": []})
+
+
+async def _asked(run: WorkflowHandle[Any, Any], name: str, args: Sequence[Any]) -> Any:
+    soon = PATIENCE / SOON
+    try:
+        return await run.query(name, args=args, rpc_timeout=soon)
+    except RPCError as error:
+        if error.status not in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+            raise
+    return await run.query(name, args=args, rpc_timeout=PATIENCE - soon)
 
 
 def _as_output(told: Any) -> WorkflowRunOutput | None:

@@ -17,7 +17,6 @@ from temporal_hitl import SqliteDb
 from tests.seeds import Play, Played, cells_in, pipeline_in, replayed
 from tests.stage import SUGGESTED, server_options
 
-
 MEMORY = Path("/dev/shm")
 """A folder that is in memory on Linux."""
 ROOM = 2 << 30
