@@ -17,7 +17,6 @@ from temporal_hitl import SqliteDb
 from tests.seeds import Play, Played, cells_in, pipeline_in, replayed
 from tests.stage import SUGGESTED, server_options
 
-
 MEMORY = Path("/dev/shm")
 """A folder that is in memory on Linux."""
 ROOM = 2 << 30
@@ -45,6 +44,16 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what may take longest: begun last, it is waited for alone."""
+    items.sort(key=_patience, reverse=True)
+
+
+def _patience(item: pytest.Item) -> float:
+    of_its_own = item.get_closest_marker("timeout")
+    return 0 if of_its_own is None else of_its_own.args[0]
 
 
 @pytest.fixture(scope="session")
