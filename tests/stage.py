@@ -98,9 +98,6 @@ def server_options(*settings: str) -> dict[str, Any]:
         "history.transferProcessorMaxPollRPS=2000",
         "history.timerProcessorMaxPollRPS=2000",
         'history.timerProcessorMaxTimeShift="1ms"',  # A second, unless said otherwise.
-        # Of four, unless said otherwise, most would be made for one task and never used again.
-        "matching.numTaskqueueReadPartitions=1",
-        "matching.numTaskqueueWritePartitions=1",
         *settings,
     ]
     attributes = [f"{name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]

@@ -1,10 +1,12 @@
 """The rules that hold the folders together, read from the source."""
 
 import ast
+import gc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
 from temporalio.worker import WorkerConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -111,6 +113,17 @@ def sources(*folders: str) -> list[Path]:
 def tree(path: Path) -> ast.Module:
     """The parsed source of a file."""
     return ast.parse(path.read_text())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trees() -> Iterator[None]:
+    """Keep the trees as long as these tests need them, and look for no garbage meanwhile: there is
+    none, and among half a million nodes that takes longer than all the rest.
+    """
+    gc.disable()
+    yield
+    tree.cache_clear()
+    gc.enable()
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
